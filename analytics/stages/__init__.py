@@ -1,0 +1,1 @@
+"""Pure detectors over batches: no I/O, no clock, no chance."""

@@ -1,0 +1,1 @@
+"""What staff and other systems see: REST, the live feed, the page without scripts."""

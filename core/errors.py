@@ -1,0 +1,58 @@
+"""What can go wrong, named by what the caller should do about it."""
+
+
+class CityhubError(Exception):
+    """The root of every error this project raises on purpose."""
+
+
+class ConfigError(CityhubError):
+    """A setting is wrong. Print the one sentence, which says what to do, and exit with 2."""
+
+
+class StartError(CityhubError):
+    """Something the hub needs cannot be started. Print the sentence and exit with 1."""
+
+
+class ImportRefusedError(CityhubError):
+    """A file of city data has errors; nothing was imported. Mend the lines it names."""
+
+
+class PayloadError(CityhubError):
+    """A device sent what cannot be read. Quarantine it under ``code``, then acknowledge it.
+
+    Attributes:
+        code: The reason, stable and short, such as ``"not_json"``.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class StoreUnavailableError(CityhubError):
+    """The database cannot be reached or gave no verdict. Try the same thing again, for ever."""
+
+
+class StoreRejectedError(CityhubError):
+    """The database refuses these data and always will. Bisect, then quarantine."""
+
+
+class LeaseLostError(CityhubError):
+    """Another worker took over this source. Drop the batch and start anew; never retry."""
+
+
+class ConflictError(CityhubError):
+    """Somebody else acted first, or the state forbids the action. Show who and what."""
+
+
+class NotFoundError(CityhubError):
+    """There is no such thing."""
+
+
+class DispatchFailedError(CityhubError):
+    """The city's platform did not take it this time. Try again later, with the same key."""
+
+
+class DispatchRefusedError(CityhubError):
+    """The city's platform will never take it. Dead letter, shown to a person."""

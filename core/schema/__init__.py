@@ -1,0 +1,1 @@
+"""Migrations: ``NNNN_what.sql``, forward only, never edited once released."""

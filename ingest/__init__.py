@@ -1,0 +1,1 @@
+"""From the broker to the database: sources, envelopes, batches, the writer, quarantine, ledger."""

@@ -1,0 +1,1 @@
+"""Inner bytes to named fields."""

@@ -1,0 +1,1 @@
+"""The outer form of a message: who sent it, when, under which counter."""

@@ -1,0 +1,1 @@
+"""MQTT packets, without any I/O."""

@@ -1,0 +1,1 @@
+"""A city that does not exist, for maintainers, tests and drills."""
