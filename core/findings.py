@@ -16,8 +16,8 @@ from core.model import from_micros
 LOCK_FINDINGS: Final = "SELECT pg_advisory_xact_lock(1129270275)"
 INSERT_FINDING: Final = """
 INSERT INTO hub.finding (device_no, rule_id, rule_version, detector, kind, metric, edge, ts,
-    first_ts, received_at, severity, value, expected, threshold, unit, score, confidence, quality, flags,
-    explain_zh, explain_en, detail)
+    first_ts, received_at, severity, value, expected, threshold, unit, score, confidence, quality,
+    flags, explain_zh, explain_en, detail)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
