@@ -10,11 +10,21 @@ from typing import Final
 
 from devices.kind import DeviceKind
 from devices.manhole_cover import MANHOLE_COVER
+from devices.sanitation_vehicle import SANITATION_VEHICLE
+from devices.sanitation_worker import SANITATION_WORKER
+from devices.street_lamp import STREET_LAMP
+from devices.video_endpoint import VIDEO_ENDPOINT
+from devices.water_gauge import WATER_GAUGE
 
 KINDS: Final[Mapping[str, DeviceKind]] = {
     kind.name: kind
     for kind in (
         MANHOLE_COVER,
+        STREET_LAMP,
+        SANITATION_VEHICLE,
+        SANITATION_WORKER,
+        WATER_GAUGE,
+        VIDEO_ENDPOINT,
         # a new kind is one line here, and its import above
     )
 }

@@ -6,7 +6,19 @@ A device fault is not a city event: these rules speak to maintainers, never to a
 from typing import Final
 
 from core.model import Audience, Severity, Text
-from devices.kind import AlarmRule, Command, Event
+from devices.kind import AlarmRule, Command, Event, Metric
+
+RSSI: Final = Metric(
+    "rssi",
+    "dB{mW}",
+    Text("信号强度", "Signal"),
+    low=-125,
+    high=-20,
+    rest=-82,
+    noise=3,
+    decimals=0,
+)
+"""How well the network hears it; every kind with a radio has it."""
 
 CARE_EVENTS: Final = (
     Event("power_on", Text("上电", "powered on")),

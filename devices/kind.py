@@ -92,6 +92,8 @@ class Limit:
         clear_hold: How many consecutive such rows clear it.
         when: Judge only rows in which this metric is at least 0.5, such as ``"on"``.
         unless: Judge only rows in which this metric is below 0.5.
+        per_device: It has no steps for all: only devices with ``limits`` of their own are judged,
+            such as river stations, whose datum differs from place to place.
         source: Where the numbers come from; ``"ours"`` if from nowhere else.
     """
 
@@ -109,7 +111,12 @@ class Limit:
     clear_hold: int = 1
     when: str = ""
     unless: str = ""
+    per_device: bool = False
     source: str = "ours"
+
+    def __post_init__(self) -> None:
+        if self.per_device == bool(self.steps):
+            raise ValueError(f"the limit on {self.metric} has steps, or is per device: not both")
 
     @property
     def steps(self) -> tuple[tuple[Severity, float], ...]:
@@ -220,6 +227,9 @@ class DeviceKind:
             and the registration policy ``open`` knows an unknown device by it.
         class_code: Class and sub-class of its component, 4 digits; empty: it is no component.
         interval_s: How often it reports at rest, in seconds.
+        idle_interval_s: How often it reports with nothing to do, such as a parked vehicle; None: as
+            ``interval_s``. Silence is judged by the longer of the two.
+        sleeps: A healthy one may be silent for hours, such as a badge off shift: never called lost.
         metrics: What it measures.
         events: What it signals.
         commands: What it obeys.
@@ -233,6 +243,8 @@ class DeviceKind:
     id_prefix: str
     class_code: str
     interval_s: float
+    idle_interval_s: float | None = None
+    sleeps: bool = False
     metrics: tuple[Metric, ...]
     events: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()

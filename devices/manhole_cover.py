@@ -14,7 +14,7 @@ Sources:
 from typing import Final
 
 from core.model import Severity, Text
-from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES
+from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Displacement, Event, Limit, Metric
 
 MANHOLE_COVER: Final = DeviceKind(
@@ -95,16 +95,7 @@ MANHOLE_COVER: Final = DeviceKind(
             decimals=1,
         ),
         Metric("batt", "V", Text("电池电压", "Battery"), low=0, high=5, rest=3.6, noise=0.005),
-        Metric(
-            "rssi",
-            "dB{mW}",
-            Text("信号强度", "Signal"),
-            low=-125,
-            high=-20,
-            rest=-82,
-            noise=3,
-            decimals=0,
-        ),
+        RSSI,
     ),
     events=(
         *CARE_EVENTS,
