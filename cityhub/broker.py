@@ -30,7 +30,6 @@ from core.errors import CityhubError, StartError
 from core.settings import Embedded
 from devices.secret import device_secret, secret_hash
 from devices.topics import PUBLISHED, Channel, Topic, subject_of
-from ingest.sources.log import make_log, touch_mqtt
 
 log = logging.getLogger(__name__)
 
@@ -154,11 +153,12 @@ class EmbeddedBroker:
             StartError: A sentence on what stands in the way and what to do.
         """
         program = self._settings.nats_server or nats_server(self._folder.copies)
+        made = self._own / "made"
         if not self._store.exists():
             with room_for(self._store):
+                made.unlink(missing_ok=True)
                 self._store.mkdir(mode=0o700)
                 self._folder.give(self._store)
-        made = self._own / "made"
         if not made.exists():
             self._say("making the log")
             await self._make_log(program)
@@ -215,6 +215,8 @@ class EmbeddedBroker:
         self._nats_port = self.mqtt_port = 0
 
     async def _run(self, program: Path, first: Login | None = None) -> None:
+        from ingest.sources.log import make_log, touch_mqtt
+
         self._write()
         self._child = Child(
             Program(
@@ -232,6 +234,7 @@ class EmbeddedBroker:
                 self._child = None
                 raise StartError(self._explain(words))
             try:
+                await _knock(self._nats_port, self.mqtt_port)
                 if first:
                     await touch_mqtt(LOOPBACK, self.mqtt_port, first.user, first.password)
                 await make_log(self.url)
@@ -252,7 +255,6 @@ class EmbeddedBroker:
     def _text(self) -> str:
         """Return the server's configuration. JSON strings are strings there, too."""
         settings = self._settings
-        sync = "" if settings.sync_interval == "" else f", sync_interval: {settings.sync_interval}"
         users = ",\n    ".join(map(_user, self._logins))
         return f"""\
 # Written by cityhub up at each change of the registry; an edit would be lost.
@@ -260,7 +262,7 @@ server_name: cityhub
 listen: "{LOOPBACK}:{self._nats_port}"
 max_payload: {_MAX_PAYLOAD}
 jetstream {{ store_dir: {json.dumps(str(self._store))}, max_mem: 64MB, \
-max_file: {settings.max_log_bytes}{sync} }}
+max_file: {settings.max_log_bytes}, sync_interval: "{settings.sync_interval}" }}
 mqtt {{ listen: "{LOOPBACK}:{self.mqtt_port}", stream_replicas: 1 }}
 authorization {{
   timeout: 5
@@ -284,6 +286,14 @@ authorization {{
             f"the broker did not start ({reason}); its log is"
             f" {self._folder.path / 'logs' / 'nats.log'}"
         )
+
+
+async def _knock(*ports: int) -> None:
+    """Raise OSError unless all these ports are open."""
+    for port in ports:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.close()
+        await writer.wait_closed()
 
 
 def _user(login: Login) -> str:

@@ -9,19 +9,56 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from cityhub.binaries import POSTGRES
+from cityhub.folder import DataFolder
+from cityhub.postgres import EmbeddedPostgres
 from core.db import Pool, open_pool
 from core.migrate import migrate
-from core.tables import make_tables
+from core.tables import make_tables, read_edition
 from devices import KINDS
+from tests.servers import (
+    Mosquitto,
+    Nats,
+    broker_versions,
+    open_folder,
+    require_mosquitto,
+    run_nats,
+)
+
+_SERVER = "CITYHUB_TEST_DATABASE_URL"
+
+
+def pytest_report_header() -> list[str]:
+    """Say what the tests run against."""
+    return [f"databases: {_describe_database()}", f"brokers: {broker_versions()}"]
+
+
+def _describe_database() -> str:
+    url = os.environ.get(_SERVER)
+    if url is None:
+        return f"PostgreSQL {POSTGRES.version} (plain, our own child)"
+    with psycopg.connect(url) as conn:
+        version = conn.info.server_version
+        return (
+            f"PostgreSQL {version // 10_000}.{version % 10_000} ({read_edition(conn)}, {_SERVER})"
+        )
 
 
 @pytest.fixture(scope="session")
-def server_url() -> str:
-    """A PostgreSQL server whose superuser we are."""
-    url = os.environ.get("CITYHUB_TEST_DATABASE_URL")
-    if url is None:
-        pytest.skip("CITYHUB_TEST_DATABASE_URL names no PostgreSQL")
-    return url
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server whose superuser we are: our own, unless one is named."""
+    if url := os.environ.get(_SERVER):
+        yield url
+        return
+    with open_folder() as path, DataFolder(path) as folder:
+        server = EmbeddedPostgres(
+            folder, home=None, port=0, say=lambda _: None, tuning={"fsync": "off"}
+        )
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +98,28 @@ async def pool(database: str) -> AsyncIterator[Pool]:
     """A pool on a database of its own."""
     async with open_pool(database, 4, name="test") as pool:
         yield pool
+
+
+@pytest.fixture
+def nats() -> Iterator[Nats]:
+    """The embedded broker with an empty log, for one test."""
+    with open_folder() as path, DataFolder(path) as folder:
+        server = run_nats(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Mosquitto]:
+    """A mosquitto without any session, for one test."""
+    require_mosquitto()
+    with open_folder() as path:
+        server = Mosquitto(path)
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
