@@ -33,11 +33,13 @@ CREATE INDEX component_class ON hub.component (class_code);
 
 CREATE TABLE hub.duty (                -- who owns a class of things where: step 1 of routing
     duty_id    int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    class_code text NOT NULL,                       -- 2 or 4 digits
+    category   text NOT NULL DEFAULT 'component' CHECK (category IN ('component', 'event')),
+    class_code text NOT NULL CHECK (class_code ~ '^([0-9]{2}){1,2}$'), -- class, or with its sub-class
     grid_code  text REFERENCES hub.grid_cell,       -- null: the whole city
     dept_code  text NOT NULL REFERENCES hub.department,
     valid_from timestamptz NOT NULL DEFAULT '-infinity',
-    valid_to   timestamptz NOT NULL DEFAULT 'infinity'
+    valid_to   timestamptz NOT NULL DEFAULT 'infinity',
+    UNIQUE NULLS NOT DISTINCT (category, class_code, grid_code, valid_from)
 );
 
 -- Devices --------------------------------------------------------------------------------------
@@ -241,6 +243,7 @@ CREATE TABLE hub.alarm (
     severity_peak     int2 NOT NULL,
     confidence        float4 NOT NULL DEFAULT 1,
     condition_state   text NOT NULL CHECK (condition_state IN ('active', 'clearing', 'cleared')),
+    sources           text[] NOT NULL DEFAULT '{}', -- detectors whose episode goes on; none: raised by pulses
     ack_state         text NOT NULL DEFAULT 'unacked' CHECK (ack_state IN ('unacked', 'acked')),
     suppression       text NOT NULL DEFAULT 'none' CHECK (suppression IN ('none', 'shelved', 'suppressed', 'out_of_service')),
     suppressed_by     text,
@@ -364,6 +367,7 @@ CREATE TABLE hub.outbox (              -- 待发: commits with the state change 
     created_at   timestamptz NOT NULL,
     due_at       timestamptz NOT NULL,
     attempts     int4 NOT NULL DEFAULT 0,
+    first_tried_at timestamptz,                     -- giving up counts from here; a resend starts anew
     leased_until timestamptz,
     delivered_at timestamptz,
     external_id  text,
