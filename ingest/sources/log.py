@@ -1,0 +1,177 @@
+"""The log of a NATS: made once, then fed by the server itself.
+
+The MQTT listener stores a message of QoS 1 in ``$MQTT_msgs`` and only then acknowledges it. Any
+other stream that subscribes to the same subject gets a copy as far as it goes: 14,890 of 40,000
+acknowledged messages were missing in one (measured). So the stream HUB is sourced from
+``$MQTT_msgs`` through a durable consumer with flow control, made beforehand, which misses nothing.
+
+``$MQTT_msgs`` exists only after the first MQTT client of the account, hence :func:`touch_mqtt`: it
+comes before any device may publish, or the first messages are acknowledged and forgotten.
+"""
+
+import asyncio
+from typing import Final
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    StreamConfig,
+    StreamConsumerSource,
+    StreamSource,
+)
+from nats.js.errors import NotFoundError
+
+from core.errors import ConfigError, StartError
+from ingest import wire
+
+STREAM: Final = "HUB"
+KEPT_H: Final = 72
+"""Hours for which the log can be read again."""
+
+_MQTT_STREAM: Final = "$MQTT_msgs"
+_CONSUMER: Final = "hubsrc"
+_DELIVER: Final = "hubsrc.deliver"
+_FILTER: Final = "$MQTT.msgs.hub.>"
+_MAX_ACK_PENDING: Final = 10_000
+_TIMEOUT_S: Final = 10.0
+
+
+async def make_log(url: str, *, replicas: int = 1, max_bytes: int = -1) -> None:
+    """Make the durable consumer and the stream HUB where they are missing.
+
+    Args:
+        url: ``nats://user:password@host:port``.
+        replicas: Copies of the log in a cluster; explicit, since a cluster that is just forming
+            would choose two.
+        max_bytes: The most disk the log takes; -1: what the server's limit allows.
+
+    Raises:
+        StartError: The server cannot be reached, refuses, or has had no MQTT client yet.
+    """
+    try:
+        client = await _connect(url)
+        try:
+            await _make(client.jetstream(timeout=_TIMEOUT_S), replicas, max_bytes)
+        finally:
+            await client.close()
+    except (NatsError, OSError) as error:
+        raise StartError(f"the log of the NATS cannot be made: {error}") from error
+
+
+async def find_log_problem(url: str) -> str | None:
+    """Return one sentence on what is wrong with the log, or None.
+
+    Raises:
+        StartError: The server cannot be reached.
+    """
+    try:
+        client = await _connect(url)
+        try:
+            return await _look(client.jetstream(timeout=_TIMEOUT_S))
+        finally:
+            await client.close()
+    except (NatsError, OSError) as error:
+        raise StartError(f"the NATS cannot be asked: {error}") from error
+
+
+async def touch_mqtt(host: str, port: int, user: str, password: str) -> None:
+    """Log in over MQTT once, so that the server makes its streams for MQTT.
+
+    Raises:
+        ConfigError: The login is refused.
+        OSError: The server cannot be reached.
+    """
+    async with asyncio.timeout(_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(
+                wire.connect(
+                    "cityhub-setup", v5=False, keep_alive=10, username=user, password=password
+                )
+            )
+            head = await reader.readexactly(2)
+            connack = wire.read_connack(await reader.readexactly(head[1]), v5=False)
+            if connack.code:
+                raise ConfigError(f"the MQTT login is refused: {wire.explain(connack.code)}")
+            writer.write(wire.disconnect(v5=False))
+            await writer.drain()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def _connect(url: str) -> Client:
+    return await nats.connect(url, allow_reconnect=False, connect_timeout=5)
+
+
+async def _make(js: JetStreamContext, replicas: int, max_bytes: int) -> None:
+    try:
+        await js.consumer_info(_MQTT_STREAM, _CONSUMER)
+    except NotFoundError:
+        await _make_consumer(js, replicas)
+    try:
+        await js.stream_info(STREAM)
+    except NotFoundError:
+        await js.add_stream(
+            StreamConfig(
+                name=STREAM,
+                num_replicas=replicas,
+                max_age=KEPT_H * 3600,
+                max_bytes=max_bytes,
+                sources=[
+                    StreamSource(
+                        name=_MQTT_STREAM,
+                        consumer=StreamConsumerSource(name=_CONSUMER, deliver_subject=_DELIVER),
+                    )
+                ],
+            )
+        )
+
+
+async def _make_consumer(js: JetStreamContext, replicas: int) -> None:
+    try:
+        await js.add_consumer(
+            _MQTT_STREAM,
+            ConsumerConfig(
+                durable_name=_CONSUMER,
+                deliver_subject=_DELIVER,
+                filter_subject=_FILTER,
+                ack_policy=AckPolicy.FLOW_CONTROL,
+                flow_control=True,
+                idle_heartbeat=1,
+                max_ack_pending=_MAX_ACK_PENDING,
+                num_replicas=replicas,
+            ),
+        )
+    except NotFoundError as error:
+        raise StartError(
+            "this NATS has had no MQTT client yet, so it has no MQTT messages to make a log of; "
+            "is its MQTT listener on?"
+        ) from error
+
+
+async def _look(js: JetStreamContext) -> str | None:
+    try:
+        stream = await js.stream_info(STREAM)
+    except NotFoundError:
+        return f"there is no stream {STREAM}; make the log before any device may publish"
+    if not any(
+        source.consumer is not None and source.consumer.name == _CONSUMER
+        for source in stream.config.sources or []
+    ):
+        return (
+            f"stream {STREAM} is not sourced through the durable consumer {_CONSUMER}: a crash of "
+            "the server would lose acknowledged messages; delete the stream and make it anew"
+        )
+    try:
+        await js.consumer_info(_MQTT_STREAM, _CONSUMER)
+    except NotFoundError:
+        return (
+            f"{_MQTT_STREAM} has no consumer {_CONSUMER}: what devices publish is acknowledged "
+            "and forgotten; make the log"
+        )
+    return None
