@@ -5,7 +5,7 @@ which is its fast and clean shutdown, so that kill -9 of the hub leaves neither 
 a recovery to do. A data folder half made by an interrupted first start is made anew.
 """
 
-import contextlib
+import asyncio
 import re
 import shutil
 import signal
@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         """The running server."""
         return self._child
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start it, the first time after making its data, and wait until it answers.
 
         Raises:
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
         if not self._data.exists():
             self._say("making the database")
             self._make_data(home)
-        self._clear_lock()
+        await self._clear_lock()
         self._port = self._port or keep_port(
             self._wanted,
             self._own / "port",
@@ -113,7 +113,7 @@ class EmbeddedPostgres:
                 stop_s=30,
             )
         )
-        self._wait()
+        await self._wait()
 
     def stop(self) -> None:
         """End it in order."""
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
             raise StartError(self._explain(said))
         fresh.rename(self._data)
 
-    def _clear_lock(self) -> None:
+    async def _clear_lock(self) -> None:
         """Wait for a server that is still shutting down, and drop a lock whose holder is gone.
 
         PostgreSQL itself only looks whether a process of that number lives, and after a reboot that
@@ -189,10 +189,10 @@ class EmbeddedPostgres:
                 )
             if time.monotonic() - start > _TELL_S:
                 self._say("waiting for the database's last shutdown to end")
-            time.sleep(0.1)
+            await asyncio.sleep(0.1)
         path.unlink(missing_ok=True)
 
-    def _wait(self) -> None:
+    async def _wait(self) -> None:
         """Return once the server answers and has our database."""
         assert self._child is not None  # noqa: S101 - start() made it
         start = told = time.monotonic()
@@ -202,9 +202,17 @@ class EmbeddedPostgres:
                 words = self._child.last_words()
                 self._child = None
                 raise StartError(self._explain(words))
-            with contextlib.suppress(psycopg.OperationalError):
+            try:
                 with psycopg.connect(address, autocommit=True) as conn:
                     _make_database(conn)
+            except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    self.stop()
+                    raise StartError(
+                        f"the password in {self._folder.path / 'secrets' / 'postgres'} is not that"
+                        " of the database: restore the file from a backup"
+                    ) from error
+            else:
                 return
             now = time.monotonic()
             if now - start > _PATIENCE_S:
@@ -216,7 +224,7 @@ class EmbeddedPostgres:
             if now - told > _TELL_S:
                 told = now
                 self._say(f"waiting for the database ({now - start:.0f} s)")
-            time.sleep(0.03)
+            await asyncio.sleep(0.03)
 
     def _explain(self, words: str) -> str:
         """Return a sentence on why the server did not start, from what it said itself."""

@@ -1,5 +1,6 @@
 """Servers and databases for the tests: real ones, each test with a database of its own."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -54,7 +55,7 @@ def server_url() -> Iterator[str]:
         server = EmbeddedPostgres(
             folder, home=None, port=0, say=lambda _: None, tuning={"fsync": "off"}
         )
-        server.start()
+        asyncio.run(server.start())
         try:
             yield server.url
         finally:

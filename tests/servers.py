@@ -6,7 +6,6 @@ tests are run by root.
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -118,31 +117,19 @@ class Mosquitto:
     def prepare(self, logins: Sequence[tuple[str, str]] = ()) -> None:
         """Write its configuration, with these logins besides the hub's."""
         deployed = ROOT / "deploy" / "mosquitto"
-        text = (deployed / "mosquitto.conf").read_text("utf-8")
-        ours = r"^(listener|user|password_file|acl_file|persistence_location|log_dest|pid_file)\b"
-        kept = [line for line in text.splitlines() if not re.match(ours, line)]
-        acl = self._folder / "acl"
+        acl, passwords = self._folder / "acl", self._folder / "passwd"
         shutil.copy(deployed / "acl", acl)
-        acl.chmod(0o600)
-        passwords = self._folder / "passwords"
         lines = [f"{user}:{password}\n" for user, password in [(self.user, self.password), *logins]]
-        passwords.touch(mode=0o600)
         passwords.write_text("".join(lines), "utf-8")
+        for file in (acl, passwords):
+            file.chmod(0o600)
         subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
-        self.config.write_text(
-            "\n".join(
-                [
-                    f"listener {self.port} 127.0.0.1",
-                    *kept,
-                    f"password_file {passwords}",
-                    f"acl_file {acl}",
-                    f"persistence_location {self._folder}/",
-                    "log_dest stderr",
-                    *(["user root"] if os.geteuid() == 0 else []),
-                ]
-            ),
-            "utf-8",
-        )
+        text = (deployed / "mosquitto.conf").read_text("utf-8")
+        text = text.replace("@FOLDER@", str(self._folder))
+        text = text.replace("listener 1883 127.0.0.1", f"listener {self.port} 127.0.0.1")
+        if os.geteuid() == 0:
+            text = f"user root\n{text}"  # our folder, not that of the system's mosquitto
+        self.config.write_text(text, "utf-8")
 
     def start(self) -> None:
         """Start it and wait until its port is open."""
