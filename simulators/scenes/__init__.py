@@ -1,0 +1,22 @@
+"""Scenes (场景): causes that befall the city, one module each, to be started, mixed and stopped.
+
+May enter: a cause, what it does to its devices, and what the hub must and must not make of it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from simulators.scenes.cover_stolen import COVER_STOLEN
+from simulators.scenes.feeder_outage import FEEDER_OUTAGE
+from simulators.scenes.gateway_silent import GATEWAY_SILENT
+from simulators.scenes.lorries import LORRIES
+from simulators.scenes.river_rising import RIVER_RISING
+from simulators.scenes.scene import Act, Cast, Cue, Scene
+
+SCENES: Final[Mapping[str, Scene]] = {
+    scene.name: scene
+    for scene in (COVER_STOLEN, LORRIES, FEEDER_OUTAGE, RIVER_RISING, GATEWAY_SILENT)
+}
+"""All scenes by name."""
+
+__all__ = ["SCENES", "Act", "Cast", "Cue", "Scene"]
