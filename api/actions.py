@@ -1,0 +1,73 @@
+"""What staff can do to alarms and cases, as the API calls it.
+
+``alerts`` implements it and ``cityhub`` injects it; the API knows only this shape. Each action
+checks the state and the version it is given, appends to the event log and to ``audit``, and raises
+:class:`core.errors.ConflictError` with a sentence that says who acted first.
+"""
+
+from typing import Protocol
+
+
+class Outcome(Protocol):
+    """What an action left behind."""
+
+    @property
+    def version(self) -> int:
+        """The new version of the alarm or the case."""
+
+    @property
+    def event_id(self) -> int:
+        """Its entry in the event log, hence its id on the feed."""
+
+
+class Filing(Outcome, Protocol):
+    """What filing an alarm left behind."""
+
+    @property
+    def case_no(self) -> str:
+        """The case."""
+
+
+class Actions(Protocol):
+    """The actions of staff. ``version`` is what the person saw; None: whatever it is now."""
+
+    async def acknowledge(
+        self, alarm_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """Say that a person has seen the alarm."""
+
+    async def undo_acknowledge(
+        self, alarm_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """Take an acknowledgement back, within seconds."""
+
+    async def reset_alarm(
+        self, alarm_id: int, *, actor: str, reason: str, version: int | None = None
+    ) -> Outcome:
+        """Release a latched alarm whose condition is over."""
+
+    async def file(self, alarm_id: int, *, actor: str, version: int | None = None) -> Filing:
+        """Make a case (立案) of the alarm's incident."""
+
+    async def dispatch(
+        self, case_no: str, *, actor: str, dept: str, version: int | None = None
+    ) -> Outcome:
+        """Send the case to a department (派遣)."""
+
+    async def sign(self, case_no: str, *, actor: str, version: int | None = None) -> Outcome:
+        """Take the work order on (签收)."""
+
+    async def feedback(
+        self, case_no: str, *, actor: str, note: str, version: int | None = None
+    ) -> Outcome:
+        """Report the work done (反馈)."""
+
+    async def return_(
+        self, case_no: str, *, actor: str, reason: str, version: int | None = None
+    ) -> Outcome:
+        """Give a wrongly dispatched case back (退办)."""
+
+    async def verify(
+        self, case_no: str, *, actor: str, passed: bool, note: str, version: int | None = None
+    ) -> Outcome:
+        """Judge the work on site (核查); a pass closes the case, the only way to close one."""

@@ -1,0 +1,232 @@
+"""Cases: lists, one with its orders, deliveries and history, and what staff do to them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi import Path as InPath
+from fastapi.responses import JSONResponse
+from pydantic import ConfigDict
+
+from api.deps import Hub, Key, Looking, Version
+from api.paging import After, Limit, Page, read_token
+from api.policy import Caller, Policy, allow
+from api.problems import missing
+from api.reads.alarms import Alarm, alarms_of_case
+from api.reads.cases import (
+    OPEN_STATES,
+    Case,
+    CaseFilter,
+    Delivery,
+    WorkOrder,
+    list_cases,
+    read_case,
+)
+from api.reads.events import Event, events_of
+from api.routers.alarms import Severities
+from api.routers.doing import Acted, By, Name, Reasoned, Sentence, actor_of, perform
+from api.store import Row
+from core.model import Text
+
+router = APIRouter(prefix="/api/v1/cases", tags=["cases"])
+
+CaseNo = Annotated[
+    str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["FY-20261121-000001"])
+]
+
+
+class OneCase(Case):
+    """A case with all that belongs to it."""
+
+    work_orders: list[WorkOrder]
+    deliveries: list[Delivery]
+    alarms: list[Alarm]
+    events: list[Event]
+    """What happened to it and to its orders, oldest first."""
+
+
+class Dispatching(By):
+    """Where a case goes."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dept": "D01"}]})
+
+    dept: Name
+
+
+class Feedback(By):
+    """What was done."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"note": "井盖已复位并加固"}]}
+    )
+
+    note: Sentence
+
+
+class Verdict(By):
+    """What an inspector found."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"passed": True, "note": "现场核查合格"}]},
+    )
+
+    passed: bool
+    note: Sentence
+
+
+@router.get("", summary="Cases", response_model=Page[Case])
+@allow(Policy.STAFF)
+async def cases(
+    look: Looking,
+    state: Annotated[
+        str, Query(pattern=r"^[a-z_]{1,20}$", description="`open`, `all`, or one state.")
+    ] = "open",
+    severity: Severities = None,
+    dept: Annotated[str | None, Query(max_length=32)] = None,
+    grid: Annotated[str | None, Query(max_length=15)] = None,
+    limit: Limit = 100,
+    after: After = None,
+) -> dict[str, Any]:
+    """Return cases, newest first; by default the open ones."""
+    key = read_token(after, datetime, str)
+    states = {"open": list(OPEN_STATES), "all": None}.get(state, [state])
+    items, token = await list_cases(
+        look,
+        CaseFilter(states, severity, dept, grid),
+        after=(key[0], key[1]) if key else None,
+        limit=limit,
+    )
+    return {"items": items, "next": token}
+
+
+@router.get("/{case_no}", summary="One case with all that belongs to it", response_model=OneCase)
+@allow(Policy.STAFF)
+async def case(look: Looking, case_no: CaseNo) -> Row:
+    """Return a case with its orders, deliveries, alarms and history."""
+    row = await read_case(look, case_no)
+    if row is None:
+        raise missing(Text("案件", "case"), case_no)
+    things = [("work_order", order["order_no"]) for order in row["work_orders"]]
+    return {
+        **row,
+        "alarms": await alarms_of_case(look, case_no),
+        "events": await events_of(look, ("case", case_no), *things),
+    }
+
+
+@router.post("/{case_no}/dispatch", summary="Dispatch 派遣", response_model=Acted)
+@allow(Policy.STAFF)
+async def dispatch(
+    request: Request,
+    hub: Hub,
+    caller: Caller,
+    case_no: CaseNo,
+    version: Version,
+    body: Dispatching,
+    key: Key = None,
+) -> JSONResponse:
+    """Send a case to a department: makes its work order and acknowledges its alarms."""
+    return await perform(
+        hub,
+        request,
+        caller,
+        key,
+        lambda: hub.actions.dispatch(
+            case_no, actor=actor_of(caller, body), dept=body.dept, version=version
+        ),
+    )
+
+
+@router.post("/{case_no}/sign", summary="Sign for the work order 签收", response_model=Acted)
+@allow(Policy.STAFF)
+async def sign(
+    request: Request,
+    hub: Hub,
+    caller: Caller,
+    case_no: CaseNo,
+    version: Version,
+    key: Key = None,
+    body: Annotated[By | None, Body()] = None,
+) -> JSONResponse:
+    """Take the work order on."""
+    return await perform(
+        hub,
+        request,
+        caller,
+        key,
+        lambda: hub.actions.sign(case_no, actor=actor_of(caller, body), version=version),
+    )
+
+
+@router.post("/{case_no}/feedback", summary="Report the work done 反馈", response_model=Acted)
+@allow(Policy.STAFF)
+async def feedback(
+    request: Request,
+    hub: Hub,
+    caller: Caller,
+    case_no: CaseNo,
+    version: Version,
+    body: Feedback,
+    key: Key = None,
+) -> JSONResponse:
+    """Say what was done; the case then waits for verification."""
+    return await perform(
+        hub,
+        request,
+        caller,
+        key,
+        lambda: hub.actions.feedback(
+            case_no, actor=actor_of(caller, body), note=body.note, version=version
+        ),
+    )
+
+
+@router.post("/{case_no}/return", summary="Return a wrong dispatch 退办", response_model=Acted)
+@allow(Policy.STAFF)
+async def return_(
+    request: Request,
+    hub: Hub,
+    caller: Caller,
+    case_no: CaseNo,
+    version: Version,
+    body: Reasoned,
+    key: Key = None,
+) -> JSONResponse:
+    """Give a wrongly dispatched case back; needs a reason."""
+    return await perform(
+        hub,
+        request,
+        caller,
+        key,
+        lambda: hub.actions.return_(
+            case_no, actor=actor_of(caller, body), reason=body.reason, version=version
+        ),
+    )
+
+
+@router.post("/{case_no}/verify", summary="Verify 核查", response_model=Acted)
+@allow(Policy.STAFF)
+async def verify(
+    request: Request,
+    hub: Hub,
+    caller: Caller,
+    case_no: CaseNo,
+    version: Version,
+    body: Verdict,
+    key: Key = None,
+) -> JSONResponse:
+    """Judge the work on site: a pass closes the case, a failure sends it back for rework."""
+    return await perform(
+        hub,
+        request,
+        caller,
+        key,
+        lambda: hub.actions.verify(
+            case_no,
+            actor=actor_of(caller, body),
+            passed=body.passed,
+            note=body.note,
+            version=version,
+        ),
+    )
