@@ -1,8 +1,8 @@
 """The sun by date and place: when lamps burn, how bright it is, how warm.
 
-Low-precision formulas of any textbook: declination ``23.44° · sin(360° · (284 + n) / 365)`` and the
-equation of time ``9.87 sin 2B - 7.53 cos B - 1.5 sin B`` minutes with ``B = 360° · (n - 81) / 365``,
-n = day of the year. Good to a few minutes of sunset at this latitude; no lamp is switched better.
+Low-precision formulas of any textbook: declination ``23.44° · sin(360° · (284 + n) / 365)`` and
+the equation of time ``9.87 sin 2B - 7.53 cos B - 1.5 sin B`` minutes with ``B = 360° · (n - 81) /
+365``, n = day of the year. Good to a few minutes of sunset here; no lamp is switched better.
 """
 
 import math

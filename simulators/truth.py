@@ -1,8 +1,9 @@
 """Ground truth (真值): what really happened, written where the hub cannot see it.
 
-One JSON object a line: ``truth_id, cause, kind, node, devices, start, end, severity, must, must_not,
-note``. A scene is written when it starts, with its planned end, and again when it is over: of lines
-with one ``truth_id`` the last is true. Each line is on disk before the first message of its scene.
+One JSON object a line: ``truth_id, cause, kind, node, devices, start, end, severity, must,
+must_not, note``. A scene is written when it starts, with its planned end, and again when it is
+over: of lines with one ``truth_id`` the last is true. Each line is written before the first message
+of its scene.
 """
 
 import json

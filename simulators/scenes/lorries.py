@@ -1,9 +1,9 @@
 """Lorries shake covers: bursts of 0.2 to 1 s with shocks up to 500 mg, and nothing is wrong.
 
-While it shakes, the terminal sends a row every 0.1 s. Shocks are stronger up and down than sideways,
-and swing about rest: after a burst the cover lies exactly as before. The reported ``tilt`` is the
-raw angle of the shaken sensor, as cheap terminals compute it, up to 30° and more: whoever believes
-a row that shakes will alarm.
+While it shakes, the terminal sends a row every 0.1 s. Shocks are stronger up and down than
+sideways, and swing about rest: after a burst the cover lies exactly as before. The reported
+``tilt`` is the raw angle of the shaken sensor, as cheap terminals compute it, up to 30°: whoever
+believes a row that shakes will alarm.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The river rises past warning and guarantee, and falls again.
 
-``rise(t) = top · sin²(π · t / T)``: smooth at both ends, steepest between, about level at the top. A
-station reports every minute while the water moves, and at once (加报) when it passes a level.
+``rise(t) = top · sin²(π · t / T)``: smooth at both ends, steepest between, about level at the top.
+A station reports every minute while the water moves, and at once (加报) when it passes a level.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a scene is: a cause that befalls some devices, and what the hub must and must not make of it.
+"""What a scene is: a cause that befalls some devices, and what the hub must make of it, and not.
 
 A scene is data (whom, how long, what must follow) and a small act: how the readings of its devices
 change, and which messages they send besides, as a device does that wakes up. What must *not* follow
@@ -17,8 +17,13 @@ from simulators.city_devices import CityDevice
 
 Values = dict[str, float]
 Expectation = Mapping[str, Any]
-"""``rule``, and any of ``on`` (node or device), ``count``, ``severity``, ``within_s``, ``audience``,
-``flag``, ``notified``, ``clears_by``."""
+"""``rule``, and any of ``on`` (``node`` or ``device``), ``count``, ``severity``, ``within_s``,
+``audience``, ``notified``, ``case``, ``clears_by``."""
+Choose = Callable[
+    [str, Sequence[CityDevice], str, Mapping[str, float], np.random.Generator],
+    tuple[str, Sequence[CityDevice]],
+]
+"""Picks node and devices from kind, all devices, target, parameters and chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Scene:
     kind: str
     severity: Severity | None
     lasts_s: float
-    choose: "Choose"
+    choose: Choose
     act: Callable[[Cast], Act]
     parameters: Mapping[str, float] = field(default_factory=dict)
     must: tuple[Expectation, ...] = ()
@@ -145,19 +150,6 @@ class Scene:
             chosen,
             chance,
         )
-
-
-class Choose(Protocol):
-    """How a scene finds its node and its devices."""
-
-    def __call__(
-        self,
-        kind: str,
-        devices: Sequence[CityDevice],
-        target: str,
-        parameters: Mapping[str, float],
-        chance: np.random.Generator,
-    ) -> tuple[str, Sequence[CityDevice]]: ...
 
 
 def choose_devices(
