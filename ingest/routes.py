@@ -1,0 +1,131 @@
+"""Who speaks on a topic, and how it is read: one look-up in a dict a message.
+
+A topic is taken apart once and cached as bytes; a change of the registry empties the cache. Ids
+that the registry does not know are asked of the database first, all of a batch in one statement,
+so a device that was added a moment ago is known with its first message.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from core.errors import PayloadError
+from devices.registry import Device, Registry, enrol
+from devices.topics import DEVICE_ID, Channel, parse_topic
+from ingest.columns import Columns
+
+_MOST_CACHED: Final = 500_000  # topics; whoever floods us with new ones only empties the cache
+_KNOWN: Final = "SELECT device_id FROM hub.device WHERE device_id = ANY(%s)"
+_MIN_LEVELS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a topic means.
+
+    Attributes:
+        channel: What it carries.
+        device: Who speaks; None: nobody whom we know.
+        device_no: Its number, 0 for nobody.
+        kind: Its kind, empty for nobody.
+        fast: Reads a plain record of its kind; None: all goes the exact path.
+        code: Why it is refused; empty: it is not.
+    """
+
+    channel: Channel
+    device: Device | None
+    device_no: int = 0
+    kind: str = ""
+    fast: Callable[[bytes], Any] | None = None
+    code: str = ""
+
+
+class Routes:
+    """The routes of all topics met so far.
+
+    Args:
+        registry: The devices; loaded anew where the database knows more.
+        columns: Column makers by kind.
+        enrols: Register an unknown device at first sight.
+    """
+
+    def __init__(self, registry: Registry, columns: Mapping[str, Columns], *, enrols: bool) -> None:
+        self.registry = registry
+        self._columns = columns
+        self._enrols = enrols
+        self._epoch = registry.epoch
+        self.cache: dict[bytes, Route] = {}
+        """The route of each topic that :meth:`learn` was given."""
+
+    def learn(self, topics: Iterable[bytes], conn: psycopg.Connection[Any]) -> None:
+        """Make sure that :attr:`cache` has all of these topics.
+
+        Args:
+            topics: UTF-8 bytes of each.
+            conn: In autocommit.
+        """
+        if self._epoch != self.registry.epoch or len(self.cache) > _MOST_CACHED:
+            self._forget()
+        new = set(topics) - self.cache.keys()
+        if not new:
+            return
+        parsed = {topic: _parse(topic) for topic in new}
+        ids = {one[0] for one in parsed.values() if not isinstance(one, PayloadError)}
+        if self._meet(ids - self.registry.by_id.keys(), conn):
+            self.registry.load(conn)
+            self._forget()
+            parsed.update({topic: _parse(topic) for topic in set(topics) - parsed.keys()})
+        for topic, one in parsed.items():
+            self.cache[topic] = self._route(one)
+
+    def _forget(self) -> None:
+        self.cache.clear()
+        self._epoch = self.registry.epoch
+
+    def _meet(self, unknown: set[str], conn: psycopg.Connection[Any]) -> bool:
+        """Return whether the database knows more devices now than the registry."""
+        if not unknown:
+            return False
+        rows = conn.execute(_KNOWN, [sorted(unknown)]).fetchall()
+        fresh = {device_id for (device_id,) in rows}
+        if self._enrols:
+            fresh |= {i for i in sorted(unknown - fresh) if enrol(conn, i) is not None}
+        return bool(fresh)
+
+    def _route(self, parsed: "tuple[str, Channel] | PayloadError") -> Route:
+        if isinstance(parsed, PayloadError):
+            return Route(Channel.TELEMETRY, None, code=parsed.code)
+        device_id, channel = parsed
+        device = self.registry.by_id.get(device_id)
+        if channel in {Channel.SNAPSHOT, Channel.THUMB}:
+            return Route(channel, device, code="snapshot_unsupported")
+        if channel not in {Channel.TELEMETRY, Channel.EVENT, Channel.STATE}:
+            return Route(channel, device, code="unknown_message")
+        if device is None:
+            return Route(channel, None, code="unknown_device")
+        if device.state == "retired":
+            return Route(channel, device, code="device_retired")
+        columns = self._columns.get(device.kind)
+        fast = columns.decode if columns and channel is Channel.TELEMETRY else None
+        return Route(channel, device, device.device_no, device.kind, fast)
+
+
+def _parse(topic: bytes) -> tuple[str, Channel] | PayloadError:
+    """Return device id and channel, or why there are none."""
+    try:
+        text = topic.decode()
+    except UnicodeDecodeError:
+        return PayloadError("wrong_topic")
+    parsed = parse_topic(text)
+    if parsed is not None:
+        return parsed.device_id, parsed.channel
+    levels = text.split("/")
+    if levels[0] != "hub" or len(levels) < _MIN_LEVELS:
+        return PayloadError("wrong_topic")
+    if not DEVICE_ID.fullmatch(levels[1]):
+        return PayloadError("bad_device_id")
+    if len(levels) == _MIN_LEVELS:
+        return PayloadError("unknown_message")
+    return PayloadError("wrong_topic")

@@ -1,0 +1,149 @@
+"""Which time the hub believes (时间规则).
+
+A device time is believed from 400 days before receipt to five minutes after it. Else the row stands
+under its receive time, flagged, with the device's own time kept beside it: a clock eight hours off
+is the commonest fault in the field, and its readings must be neither lost nor misplaced.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.batch import Finding
+from core.model import Edge, Quality, Severity, Text
+from devices.kind import DeviceKind
+
+_SECOND: Final = 1_000_000
+_HOUR: Final = 3600 * _SECOND
+FAR_APART: Final = 60 * _SECOND
+"""Device time and receipt further apart than this: both are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRules:
+    """How far a device time may be from its receipt.
+
+    Attributes:
+        future: At most so far ahead, in microseconds.
+        age: At most so far behind, in microseconds.
+    """
+
+    future: int
+    age: int
+
+    @classmethod
+    def of(cls, *, max_future_s: float, max_age_days: float) -> "TimeRules":
+        """Return the rules that settings tell."""
+        return cls(round(max_future_s * _SECOND), round(max_age_days * 86_400 * _SECOND))
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What became of some times; each ``(n,)``.
+
+    Attributes:
+        ts: Event time, microseconds UTC.
+        quality: Bits 0 to 3.
+        odd: Rows in which the two times are kept, see :func:`both_times`.
+    """
+
+    ts: NDArray[np.int64]
+    quality: NDArray[np.int16]
+    odd: NDArray[np.intp]
+
+
+def believe(
+    device: NDArray[np.int64],
+    given: NDArray[np.bool_],
+    history: NDArray[np.bool_],
+    rx: NDArray[np.int64],
+    *,
+    rules: TimeRules,
+    lateness: int,
+) -> Believed:
+    """Apply the time rules.
+
+    Args:
+        device: ``(n,)`` device times, microseconds UTC; anything where ``given`` is false.
+        given: ``(n,)``, where the device gave a time.
+        history: ``(n,)``, where the device says that it sends late.
+        rx: ``(n,)`` receive times, microseconds UTC.
+        rules: How far they may be apart.
+        lateness: From this age on a row is history only, in microseconds.
+    """
+    age = rx - device
+    good = given & (age >= -rules.future) & (age <= rules.age)
+    wrong = given & ~good
+    quality = np.zeros(len(rx), np.int16)
+    quality[~given] |= Quality.NO_DEVICE_TIME
+    quality[wrong] |= Quality.CLOCK_SUSPECT
+    quality[good & (age > lateness)] |= Quality.LATE
+    quality[history] |= Quality.BACKLOG
+    odd = np.flatnonzero(wrong | (good & (np.abs(age) > FAR_APART)))
+    return Believed(np.where(good, device, rx), quality, odd)
+
+
+def both_times(device: int, rx: int, *, suspect: bool) -> dict[str, Any]:
+    """Return what ``extra`` keeps: ``t`` not believed, or ``rx`` far away, in milliseconds."""
+    return (
+        {"t": device / 1000 if device % 1000 else device // 1000} if suspect else {"rx": rx // 1000}
+    )
+
+
+def lateness_of(kind: DeviceKind | None) -> int:
+    """Return the age from which on no rule of a kind would sound, in microseconds."""
+    rules = kind.rules if kind is not None else ()
+    return round(max((rule.allowed_lateness_s for rule in rules), default=900.0) * _SECOND)
+
+
+class ClockWatch:
+    """Tells maintainers of clocks that are wrong, once a device and hour."""
+
+    def __init__(self, rules: TimeRules) -> None:
+        self._limit = rules.future / _SECOND
+        self._told: dict[int, int] = {}
+
+    def look(
+        self,
+        device_no: NDArray[np.int32],
+        device: NDArray[np.int64],
+        rx: NDArray[np.int64],
+        quality: NDArray[np.int16],
+    ) -> list[Finding]:
+        """Return the findings on some rows, each argument ``(n,)`` as in :func:`believe`."""
+        found = []
+        for row in np.flatnonzero(quality & Quality.CLOCK_SUSPECT):
+            number, at = int(device_no[row]), int(rx[row])
+            if at - self._told.get(number, -_HOUR) >= _HOUR:
+                self._told[number] = at
+                found.append(self._finding(number, int(device[row]), at, int(quality[row])))
+        return found
+
+    def _finding(self, device_no: int, device: int, rx: int, quality: int) -> Finding:
+        offset = (device - rx) / _SECOND
+        zh, en = ("快", "ahead") if offset > 0 else ("慢", "behind")
+        hours = abs(offset) / 3600
+        return Finding(
+            device_no=device_no,
+            rule_id="clock_wrong",
+            detector="clock",
+            kind="clock",
+            edge=Edge.ONCE,
+            ts=rx,
+            first_ts=rx,
+            received_at=rx,
+            severity=Severity.BLUE,
+            explain=Text(
+                f"设备时钟{zh}了 {hours:.1f} 小时，数据按接收时间入库。",
+                f"The device's clock is {hours:.1f} h {en}; its readings stand under the time of"
+                " receipt.",
+            ),
+            value=offset,
+            expected=0.0,
+            limit=self._limit,
+            unit="s",
+            quality=quality,
+            flags=("clock_suspect",),
+        )

@@ -1,0 +1,248 @@
+"""The transaction of a batch: fence, readings, events, states, findings, quarantine, ledger.
+
+All of it commits or none, and only then is the batch acknowledged. The fence is the row of
+``source_offset``: a log moves its position from where the batch began, a session compares its epoch
+and counts its commits. Whoever finds another number there was replaced.
+
+A connection that breaks after COMMIT was sent leaves the outcome unknown. The next attempt looks at
+the fence: did it move as this batch would have moved it, then the batch is in.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+from psycopg.errors import UniqueViolation, error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus
+
+from core.db import translated
+from core.errors import LeaseLostError, StoreRejectedError, StoreUnavailableError
+from core.failpoint import passing
+from core.tables import days_of, make_days, read_edition
+from ingest.columns import Rows
+from ingest.contact import Contacts, Heard
+from ingest.decode import Work
+from ingest.ledger import Ledger
+from ingest.quarantine import Quarantine
+from ingest.snapshots import Snapshots, Stages
+from ingest.store import Store, Way
+
+log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[Any]
+_DAY: Final = 86_400_000_000
+_ENSURE: Final = "INSERT INTO hub.source_offset (source) VALUES (%s) ON CONFLICT DO NOTHING"
+_LOOK: Final = "SELECT epoch, position FROM hub.source_offset WHERE source = %s"
+_MOVE: Final = """
+UPDATE hub.source_offset SET position = %s, updated_at = now() WHERE source = %s AND position = %s
+"""
+_COUNT: Final = """
+UPDATE hub.source_offset SET position = position + 1, updated_at = now()
+ WHERE source = %s AND epoch = %s RETURNING position
+"""
+
+
+class Plan:
+    """What is settled about a batch before its first attempt, and kept over all of them."""
+
+    def __init__(self, work: Work, quarantine: Quarantine, contacts: Contacts) -> None:
+        self.work = work
+        self.quarantine = quarantine.rows(work.raw, work.refused)
+        others = [(event.device_no, event.rx) for _, event in work.events]
+        others += [(state.device_no, state.rx) for state in work.states]
+        self.heard: Heard = contacts.due(work.rows, others)
+
+    def ledger(self) -> Ledger:
+        """Return a fresh account, with what was received and what is refused already."""
+        work, ledger = self.work, Ledger()
+        refused = [work.raw.received_at[refusal.message] for refusal in work.refused]
+        for rows in work.rows:
+            ledger.receive(rows.batch.rx)
+        ledger.receive([event.rx for _, event in work.events])
+        ledger.receive([state.rx for state in work.states])
+        ledger.receive(refused)
+        ledger.refuse(refused)
+        return ledger
+
+
+class Writer:
+    """Writes the batches of one source, over one connection, from one thread.
+
+    Args:
+        url: libpq URL of the database.
+        source: The source's name.
+        offsets: Whether the source stands in a log.
+        snapshots: When the detectors' state is saved.
+    """
+
+    def __init__(self, url: str, *, source: str, offsets: bool, snapshots: Snapshots) -> None:
+        self._url = url
+        self._source = source
+        self._offsets = offsets
+        self._snapshots = snapshots
+        self._quarantine = Quarantine(source)
+        self._contacts = Contacts()
+        self._store = Store()
+        self._days: dict[str, set[date]] = {}
+        self._partitioned = False
+        self._conn: Connection | None = None
+        self._way = Way.COPY
+        self._target = 0
+        self._unsure: int | None = None  # the position that a COMMIT without an answer would set
+
+    def connect(self) -> Connection:
+        """Return the connection, in autocommit; made anew where it broke.
+
+        A worker that is stopped in the midst of a transaction would hold the fence for ever, so the
+        server ends an idle transaction after ten seconds.
+        """
+        if self._conn is None or self._conn.closed:
+            self._conn = psycopg.connect(
+                self._url,
+                autocommit=True,
+                application_name=f"cityhub ingest {self._source}",
+                connect_timeout=5,
+                tcp_user_timeout=15_000,
+            )
+            self._conn.execute("SET idle_in_transaction_session_timeout = '10s'")
+            self._partitioned = not read_edition(self._conn).hypertables
+            self._days.clear()
+        return self._conn
+
+    def close(self) -> None:
+        """Let the connection go; an open transaction is gone with it."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def position(self) -> int:
+        """Return where the source stands.
+
+        Raises:
+            StoreUnavailableError: The database cannot be reached.
+        """
+        with translated():
+            conn = self.connect()
+            conn.execute(_ENSURE, [self._source])
+            row = conn.execute(_LOOK, [self._source]).fetchone()
+        return int(row[1]) if row else 0
+
+    def plan(self, work: Work) -> Plan:
+        """Settle what is written besides readings; once a batch."""
+        return Plan(work, self._quarantine, self._contacts)
+
+    def write(self, plan: Plan, stages: Stages) -> Ledger:
+        """Write a batch; return what became of its records.
+
+        May be called again with the same plan after :class:`StoreUnavailableError`, never after
+        success.
+
+        Raises:
+            LeaseLostError: Another worker took over.
+            StoreUnavailableError: Try again; perhaps it is in, the next attempt will know.
+        """
+        while True:
+            try:
+                with translated():
+                    ledger = self._attempt(plan, stages)
+            except StoreRejectedError as error:
+                self._change_way(error)
+            except (StoreUnavailableError, LeaseLostError):
+                self.close()
+                raise
+            else:
+                break
+        # Redeliveries come in rows: as long as there are some, the detour is the shorter way.
+        self._way = Way.MERGE if ledger.duplicate.total() else Way.COPY
+        self._contacts.written(plan.heard)
+        return ledger
+
+    def _attempt(self, plan: Plan, stages: Stages) -> Ledger:
+        work, conn, ledger = plan.work, self.connect(), plan.ledger()
+        self._make_days(conn, work.rows)
+        conn.execute("BEGIN")
+        if not self._pass_fence(conn, work):
+            conn.execute("ROLLBACK")
+            self._unsure = None
+            ledger.take_for_stored()
+            return ledger
+        passing("ingest.before_copy")
+        refused = self._store.write(conn, work, ledger, self._way)
+        passing("ingest.after_copy")
+        self._quarantine.insert(conn, plan.quarantine + self._quarantine.rows(work.raw, refused))
+        ledger.refuse([work.raw.received_at[refusal.message] for refusal in refused])
+        ledger.add(conn, self._source)
+        self._contacts.upsert(conn, plan.heard)
+        saved = self._snapshots.save(conn, stages, work.raw.position, work.now)
+        self._store.write_findings(conn, work.findings, self._way)
+        self._commit(conn)
+        if saved:
+            self._snapshots.saved(work.now)
+        return ledger
+
+    def _change_way(self, error: StoreRejectedError) -> None:
+        """Leave a refused transaction, and choose the way that will do.
+
+        Raises:
+            StoreRejectedError: There is none: not the batch is refused, but what we add to it.
+        """
+        if self._way is Way.SIFT:
+            self.close()
+            raise error
+        with translated():
+            self.connect().execute("ROLLBACK")
+        self._days.clear()  # retention may have dropped a day that we knew
+        unique = isinstance(error.__cause__, UniqueViolation)
+        self._way = Way.MERGE if unique and self._way is Way.COPY else Way.SIFT
+
+    def _make_days(self, conn: Connection, blocks: Sequence[Rows]) -> None:
+        """Make the day partitions that a batch needs, before its transaction."""
+        if not self._partitioned:
+            return
+        for rows in blocks:
+            name = rows.kind.name
+            days = days_of((np.unique(rows.batch.ts // _DAY) * _DAY).tolist())
+            if not days <= self._days.get(name, set()):
+                self._days[name] = make_days(conn, rows.kind.table, days)
+
+    def _pass_fence(self, conn: Connection, work: Work) -> bool:
+        """Move the fence; return False where this very batch moved it before.
+
+        Raises:
+            LeaseLostError: Another worker moved it.
+        """
+        raw, unsure = work.raw, self._unsure
+        if self._offsets:
+            if conn.execute(_MOVE, [raw.position, self._source, raw.after]).rowcount == 1:
+                self._target = raw.position
+                return True
+            row = conn.execute(_LOOK, [self._source]).fetchone()
+            if unsure is not None and row is not None and row[1] == unsure:
+                return False
+            raise LeaseLostError(
+                f"source {self._source} stands at {row and row[1]}, not {raw.after}"
+            )
+        row = conn.execute(_COUNT, [self._source, raw.epoch]).fetchone()
+        if row is None:
+            raise LeaseLostError(f"source {self._source}: epoch {raw.epoch} is over")
+        self._target = row[0]
+        return unsure is None or row[0] <= unsure
+
+    def _commit(self, conn: Connection) -> None:
+        """Commit, with a point between the question and its answer."""
+        passing("ingest.before_commit")
+        self._unsure = self._target
+        conn.pgconn.send_query(b"COMMIT")
+        conn.wait(send(conn.pgconn))
+        passing("ingest.inside_commit")
+        (result,) = conn.wait(fetch_many(conn.pgconn))
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result)
+        if result.command_status != b"COMMIT":
+            raise StoreUnavailableError("the transaction was rolled back instead of committed")
+        self._unsure = None
+        passing("ingest.after_commit")
