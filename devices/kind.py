@@ -52,6 +52,7 @@ class Event:
         label: What the command centre calls it.
         rule_id: The alarm rule it feeds; None: shown in the device's history only.
         severity: How grave it is by default.
+        clears: The alarm rule whose episode it ends, such as a cover that reports itself closed.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Event:
     _: KW_ONLY
     rule_id: str | None = None
     severity: Severity = Severity.BLUE
+    clears: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

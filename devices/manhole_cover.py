@@ -105,7 +105,7 @@ MANHOLE_COVER: Final = DeviceKind(
             rule_id="cover_open",
             severity=Severity.RED,
         ),
-        Event("cover_close", Text("井盖复位", "cover closed")),
+        Event("cover_close", Text("井盖复位", "cover closed"), clears="cover_open"),
         Event(
             "tilt_alarm",
             Text("倾斜报警", "tilt alarm"),
