@@ -27,8 +27,8 @@ from nats.js.errors import NotFoundError
 
 from core.errors import ConfigError, StartError
 from ingest import wire
+from ingest.nats_wire import STREAM
 
-STREAM: Final = "HUB"
 KEPT_H: Final = 72
 """Hours for which the log can be read again."""
 

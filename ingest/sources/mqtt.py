@@ -27,6 +27,7 @@ from ingest import wire
 from ingest.session import Claim
 from ingest.sources import Capabilities, RawBatch
 from ingest.sources.address import Address, parse_address
+from ingest.sources.gathering import Gathering
 from ingest.sources.pauses import Pauses
 
 log = logging.getLogger(__name__)
@@ -203,19 +204,15 @@ class _Connection(asyncio.Protocol):
         self._epoch = epoch
         self._v5 = v5
         self._window = window
-        self._batch = batch
-        self._linger = linger
         self._keep_alive = keep_alive
         self._subscribed = subscribed
         self._arrivals = wire.Arrivals()
         self._received_at: list[int] = []
-        self._first_at = 0.0
+        self._gathering = Gathering(batch, linger)
         self._uncommitted = 0  # taken off the wire, whether handed on or not
         self._rest = b""
         self._skip = 0
         self._paused = False
-        self._news = asyncio.Event()
-        self._failure: BaseException | None = None
         self._connack: asyncio.Future[wire.Connack] = self._loop.create_future()
         self._heard_at = self._said_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -254,30 +251,15 @@ class _Connection(asyncio.Protocol):
         """Wait for messages and take at most a batch of them.
 
         Raises:
-            OSError: The connection is gone, and all that it brought was handed on. The same for
-                WireError, when what it brought made no sense.
+            OSError: The connection is gone, and all that it brought was handed on.
+            WireError: The same, since what it brought next made no sense.
             LeaseLostError: Another client took over the session.
             ConfigError: The broker refuses the subscription.
         """
-        while not self._is_due():
-            self._news.clear()
-            if len(self._arrivals):
-                try:
-                    async with asyncio.timeout_at(self._first_at + self._linger):
-                        await self._news.wait()
-                except TimeoutError:
-                    break
-            else:
-                await self._news.wait()
-        if self._failure is not None and (
-            not len(self._arrivals) or not isinstance(self._failure, OSError | wire.WireError)
-        ):
-            raise self._failure
-        taken = self._arrivals.cut(self._batch)
-        count = len(taken)
+        count = await self._gathering.take()
+        taken = self._arrivals.cut(count)
         received_at = self._received_at[:count]
         del self._received_at[:count]
-        self._first_at = self._loop.time()
         return RawBatch(
             topics=taken.topics,
             payloads=taken.payloads,
@@ -336,26 +318,22 @@ class _Connection(asyncio.Protocol):
             for packet in others:
                 self._handle(packet)
         except (wire.WireError, ConfigError, LeaseLostError) as error:
-            self._fail(error)
+            broken: Exception | None = error
+        else:
+            broken = None
+            self._rest = data[used:]
+        count = len(arrivals) - before
+        if count:
+            self._received_at += [self._clock.micros()] * count
+            self._uncommitted += count
+            self._gathering.add(count)
+        if broken is not None:
+            self._fail(broken)
             if self._transport is not None:
                 self._transport.abort()
-            return
-        self._rest = data[used:]
-        after = len(arrivals)
-        if after == before:
-            return
-        self._received_at += [self._clock.micros()] * (after - before)
-        self._uncommitted += after - before
-        if not before:
-            self._first_at = self._heard_at
-        if not before or after >= self._batch:
-            self._news.set()
         if self._uncommitted >= self._window and not self._paused and self._transport is not None:
             self._paused = True  # QoS 0 knows no window; this one is ours
             self._transport.pause_reading()
-
-    def _is_due(self) -> bool:
-        return len(self._arrivals) >= self._batch or self._failure is not None
 
     def _handle(self, packet: wire.Packet) -> None:
         """Do what any packet but a PUBLISH asks for.
@@ -407,13 +385,12 @@ class _Connection(asyncio.Protocol):
             self._said_at = self._loop.time()
             self._transport.write(data)
 
-    def _fail(self, error: BaseException) -> None:
-        """Remember the first thing that went wrong and wake whoever waits."""
-        if self._failure is None:
-            self._failure = error
+    def _fail(self, error: Exception) -> None:
+        """Wake whoever waits; the first thing that went wrong counts."""
+        fatal = isinstance(error, ConfigError | LeaseLostError)
+        self._gathering.fail(error, fatal=fatal)
         if self._timer is not None:
             self._timer.cancel()
         if not self._connack.done():
-            self._connack.set_exception(self._failure)
+            self._connack.set_exception(error)
             self._connack.exception()  # perhaps nobody waits any more
-        self._news.set()
