@@ -1,5 +1,9 @@
 """What can go wrong, named by what the caller should do about it."""
 
+from datetime import datetime
+
+from core.model import Text
+
 
 class CityhubError(Exception):
     """The root of every error this project raises on purpose."""
@@ -43,7 +47,19 @@ class LeaseLostError(CityhubError):
 
 
 class ConflictError(CityhubError):
-    """Somebody else acted first, or the state forbids the action. Show who and what."""
+    """Somebody else acted first, or the state forbids the action. Show who and what.
+
+    Attributes:
+        text: The sentence for the member of staff.
+        by: Who was first; empty where nobody was.
+        at: When, aware, UTC.
+    """
+
+    def __init__(self, text: Text | str, *, by: str = "", at: datetime | None = None) -> None:
+        self.text = text if isinstance(text, Text) else Text(text, text)
+        self.by = by
+        self.at = at
+        super().__init__(self.text.en)
 
 
 class NotFoundError(CityhubError):
@@ -51,7 +67,15 @@ class NotFoundError(CityhubError):
 
 
 class DispatchFailedError(CityhubError):
-    """The city's platform did not take it this time. Try again later, with the same key."""
+    """The city's platform did not take it this time. Try again later, with the same key.
+
+    Attributes:
+        retry_after_s: How long the platform asked to be left alone, in seconds; None: it did not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DispatchRefusedError(CityhubError):

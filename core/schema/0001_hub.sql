@@ -289,6 +289,7 @@ CREATE TABLE hub.alarm (
 CREATE UNIQUE INDEX alarm_open_once ON hub.alarm (tenant_id, device_no, rule_id)
     WHERE condition_state <> 'cleared' OR (latched AND reset_at IS NULL);
 CREATE INDEX alarm_recent ON hub.alarm (raised_at DESC);
+CREATE INDEX alarm_history ON hub.alarm (device_no, rule_id, alarm_id);
 CREATE INDEX alarm_case ON hub.alarm (case_no) WHERE case_no IS NOT NULL;
 CREATE INDEX alarm_incident ON hub.alarm (incident_id);
 

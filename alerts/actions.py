@@ -1,0 +1,327 @@
+"""What staff do to alarms and cases, each in one transaction with its audit and its events.
+
+A person says which version they saw; whoever comes second is told who was first, and nothing is
+overwritten. What may follow on what is decided in :mod:`alerts.alarm` and :mod:`alerts.case`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from alerts import alarm as alarms
+from alerts import case as cases
+from alerts.alarm import Alarm, Event
+from alerts.alarm_rows import lock_alarms, save_alarm
+from alerts.audit import Act, acting, check_version
+from alerts.case import CaseState
+from alerts.dossier import Dossier, alarm_entry
+from alerts.facts import load_facts, rule_for
+from alerts.filing import file_alarm, issue_order, tell
+from alerts.journal import append
+from alerts.message import CANCELLED, CLOSED, REWORK, Evidence
+from alerts.office import Office
+from alerts.outbox import resend
+from alerts.verification import check_recovered, judge
+from core.clock import Clock
+from core.db import Connection, Pool
+from core.errors import ConflictError, NotFoundError
+from core.model import Text
+
+_DEPARTMENT: Final = "SELECT 1 FROM hub.department WHERE dept_code = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action left behind.
+
+    Attributes:
+        version: The new version of the alarm or case.
+        event_id: Its entry in the log of events.
+    """
+
+    version: int
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """What filing an alarm left behind: the new case, its version, and the event."""
+
+    case_no: str
+    version: int
+    event_id: int
+
+
+class StaffActions:
+    """The actions of staff.
+
+    Every method raises :class:`NotFoundError` where there is no such thing, and
+    :class:`ConflictError` where somebody was first or the state forbids it. ``version`` is what the
+    person saw; None: whatever it is now.
+
+    Args:
+        pool: The database.
+        clock: The hub's time.
+        connector: Which platform takes work orders; None: none.
+        office: The command centre's particulars; its connector is replaced by ``connector``.
+    """
+
+    def __init__(
+        self, pool: Pool, clock: Clock, connector: str | None, *, office: Office | None = None
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._office = replace(office or Office(), connector=connector)
+
+    async def acknowledge(
+        self, alarm_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """Take note of an alarm: it stops sounding."""
+        act = _act(actor, "acknowledge", "alarm", alarm_id)
+        return await self._on_alarm(act, version, lambda a, now: alarms.acknowledge(a, actor, now))
+
+    async def undo_acknowledge(
+        self, alarm_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """Take the own acknowledgement back, within seconds."""
+        act = _act(actor, "undo_acknowledge", "alarm", alarm_id)
+        return await self._on_alarm(
+            act, version, lambda a, now: alarms.undo_acknowledge(a, actor, now)
+        )
+
+    async def reset_alarm(
+        self, alarm_id: int, *, actor: str, reason: str, version: int | None = None
+    ) -> Outcome:
+        """Let go of a latched alarm whose condition is over."""
+        act = _act(actor, "reset_alarm", "alarm", alarm_id, reason=reason)
+        return await self._on_alarm(
+            act, version, lambda a, now: alarms.reset(a, actor, reason, now)
+        )
+
+    async def file(self, alarm_id: int, *, actor: str, version: int | None = None) -> Filing:
+        """Make a case of an alarm (立案); dispatching it is a further decision."""
+        act = _act(actor, "file", "alarm", alarm_id)
+        async with acting(self._pool, act, self._clock.now()) as conn:
+            now = self._clock.now()
+            item = await _lock(conn, alarm_id)
+            await check_version(conn, act, version, item.alarm.version, self._office)
+            case, entries = await file_alarm(
+                conn, item, self._office, now, actor=actor, goes_on=False
+            )
+            filed = replace(item.alarm, case_no=case.case_no, version=item.alarm.version + 1)
+            await save_alarm(conn, item.alarm, filed, now)
+            ids = await append(conn, entries, now)
+        return Filing(case.case_no, case.version, ids[-1])
+
+    async def dispatch(
+        self, case_no: str, *, actor: str, dept: str, version: int | None = None
+    ) -> Outcome:
+        """Send a case to a department (派遣); whoever dispatches has taken note of its alarms."""
+        act = _act(actor, "dispatch", "case", case_no, dept=dept)
+        async with self._on_case(act, version) as dossier:
+            if await (await dossier.conn.execute(_DEPARTMENT, [dept])).fetchone() is None:
+                raise NotFoundError(f"there is no department {dept}")
+            owned = dept == dossier.case.owner_dept
+            routed_by = dossier.case.routed_by if owned else "dispatcher"
+            sent = cases.dispatch(dossier.case, dept, routed_by, actor, dossier.now)
+            order = await issue_order(
+                dossier.conn, sent[0], dossier.first, self._office, dossier.now
+            )
+            await dossier.replace_order(order)
+            dossier.moved(sent)
+            for item in dossier.evidence:
+                if item.alarm.ack_state is alarms.Ack.UNACKED:
+                    acked, event = alarms.acknowledge(item.alarm, actor, dossier.now)
+                    dossier.alarm_changed(item, acked, [replace(event, reason="dispatched")])
+            return await _done(dossier)
+
+    async def sign(self, case_no: str, *, actor: str, version: int | None = None) -> Outcome:
+        """Take the work order on (签收)."""
+        act = _act(actor, "sign", "case", case_no)
+        async with self._on_case(act, version) as dossier:
+            now = dossier.now
+            moved = cases.move(dossier.case, "signed", handler=actor, signed_at=now)
+            order = _order(dossier)
+            dossier.order_moved(cases.move_order(order, "signed", handler=actor, signed_at=now))
+            dossier.moved(moved)
+            return await _done(dossier)
+
+    async def arrive(self, case_no: str, *, actor: str, version: int | None = None) -> Outcome:
+        """Say that the crew is on site (到场)."""
+        act = _act(actor, "arrive", "case", case_no)
+        async with self._on_case(act, version) as dossier:
+            dossier.order_moved(
+                cases.move_order(_order(dossier), "arrived", on_site_at=dossier.now)
+            )
+            dossier.case = replace(dossier.case, version=dossier.case.version + 1)
+            return await _done(dossier)
+
+    async def feedback(
+        self, case_no: str, *, actor: str, note: str, version: int | None = None
+    ) -> Outcome:
+        """Report the work done (反馈)."""
+        act = _act(actor, "feedback", "case", case_no, note=note)
+        async with self._on_case(act, version) as dossier:
+            if not note.strip():
+                raise ConflictError(Text("请填写处置情况", "feedback needs a note on the work"))
+            now = dossier.now
+            moved = cases.move(dossier.case, "feedback_given", reason=note, feedback_at=now)
+            dossier.order_moved(
+                cases.move_order(_order(dossier), "done", done_at=now, feedback=note)
+            )
+            dossier.moved(moved)
+            return await _done(dossier)
+
+    async def return_(
+        self, case_no: str, *, actor: str, reason: str, version: int | None = None
+    ) -> Outcome:
+        """Give a wrongly dispatched case back (退办): it waits for another department."""
+        act = _act(actor, "return", "case", case_no, reason=reason)
+        async with self._on_case(act, version) as dossier:
+            if not reason.strip():
+                raise ConflictError(Text("请填写退办原因", "a return needs a reason"))
+            before = dossier.case
+            moved = cases.move(
+                before,
+                "returned",
+                reason=reason,
+                handling_dept=None,
+                dispatched_at=None,
+                auto_dispatched=False,
+                return_count=before.return_count + 1,
+            )
+            order = _order(dossier)
+            dossier.order_moved(cases.move_order(order, "returned", return_reason=reason))
+            await tell(
+                dossier.conn,
+                CANCELLED,
+                before,
+                dossier.order,
+                dossier.first,
+                office=self._office,
+                now=dossier.now,
+            )
+            dossier.moved(moved)
+            return await _done(dossier)
+
+    async def verify(
+        self, case_no: str, *, actor: str, passed: bool, note: str, version: int | None = None
+    ) -> Outcome:
+        """Judge the work on site (核查): a pass closes the case, the only way to close one."""
+        act = _act(actor, "verify", "case", case_no, passed=passed, note=note)
+        async with self._on_case(act, version) as dossier:
+            if dossier.case.state is not CaseState.VERIFYING:
+                _begin_verifying(dossier)
+            verdict = judge(dossier.evidence, dossier.now, passed=passed)
+            record = {"at": dossier.now.isoformat(), "actor": actor, "passed": passed, "note": note}
+            await dossier.add_evidence(record | verdict.record)
+            if passed:
+                await self._close(dossier, verdict.method, verdict.trusted)
+            else:
+                await self._rework(dossier, verdict.method, note)
+            return await _done(dossier)
+
+    async def resend(self, outbox_id: int, *, actor: str) -> int:
+        """Bring a dead letter back to life (重发); return the id of the event."""
+        act = _act(actor, "resend", "outbox", outbox_id)
+        async with acting(self._pool, act, self._clock.now()) as conn:
+            return await resend(conn, outbox_id, actor=actor, now=self._clock.now())
+
+    async def _close(self, dossier: Dossier, method: str, trusted: frozenset[int]) -> None:
+        dossier.moved(cases.close(dossier.case, dossier.actor, dossier.now, method))
+        for item in dossier.evidence:
+            verified = alarms.verify(
+                item.alarm,
+                dossier.actor,
+                dossier.now,
+                trusted=item.alarm.alarm_id in trusted,
+            )
+            dossier.alarm_changed(item, *verified)
+        await tell(
+            dossier.conn,
+            CLOSED,
+            dossier.case,
+            dossier.order,
+            dossier.first,
+            office=self._office,
+            now=dossier.now,
+        )
+
+    async def _rework(self, dossier: Dossier, method: str, note: str) -> None:
+        again = cases.rework(dossier.case, dossier.actor, note, dossier.now, method)
+        order = await issue_order(
+            dossier.conn,
+            again[0],
+            dossier.first,
+            self._office,
+            dossier.now,
+            message_type=REWORK,
+            due_at=again[0].handle_due_2,
+            instruction=note,
+        )
+        await dossier.replace_order(order)
+        handler = dossier.case.handler
+        dossier.order_moved(
+            cases.move_order(order, "signed", handler=handler, signed_at=dossier.now)
+        )
+        dossier.moved(again)
+
+    async def _on_alarm(
+        self,
+        act: Act,
+        version: int | None,
+        change: Callable[[Alarm, datetime], tuple[Alarm, Event]],
+    ) -> Outcome:
+        async with acting(self._pool, act, self._clock.now()) as conn:
+            now = self._clock.now()
+            item = await _lock(conn, int(act.object_id))
+            await check_version(conn, act, version, item.alarm.version, self._office)
+            changed, event = change(item.alarm, now)
+            changed = replace(changed, version=item.alarm.version + 1)
+            await save_alarm(conn, item.alarm, changed, now)
+            entry = alarm_entry(event, replace(item, alarm=changed), act.actor)
+            return Outcome(changed.version, (await append(conn, [entry], now))[-1])
+
+    @asynccontextmanager
+    async def _on_case(self, act: Act, version: int | None) -> AsyncIterator[Dossier]:
+        async with acting(self._pool, act, self._clock.now()) as conn:
+            dossier = await Dossier.open(conn, act.object_id, act.actor, self._clock.now())
+            await check_version(conn, act, version, dossier.case.version, self._office)
+            yield dossier
+
+
+def _act(actor: str, action: str, target: str, target_id: int | str, **detail: Any) -> Act:
+    return Act(actor=actor, action=action, object=target, object_id=str(target_id), detail=detail)
+
+
+async def _lock(conn: Connection, alarm_id: int) -> Evidence:
+    found = await lock_alarms(conn, [alarm_id])
+    if not found:
+        raise NotFoundError(f"there is no alarm {alarm_id}")
+    ((device_no, rule_id), alarm), *_ = found.items()
+    facts = (await load_facts(conn, [device_no]))[device_no]
+    return Evidence(alarm, facts, rule_for(facts.kind, rule_id, alarm.severity))
+
+
+def _order(dossier: Dossier) -> cases.Order:
+    if dossier.order is None:
+        raise ConflictError(Text("尚无任务单", "there is no work order yet"))
+    return dossier.order
+
+
+def _begin_verifying(dossier: Dossier) -> None:
+    """Go to verification: after feedback, or because the sensor recovered by itself (自行恢复)."""
+    if dossier.case.state in cases.MOVES["self_recovered"][0]:
+        check_recovered(dossier.case, dossier.evidence)
+        if dossier.order and dossier.order.state in cases.ORDER_MOVES["cancelled"][0]:
+            dossier.order_moved(cases.move_order(dossier.order, "cancelled"))
+        dossier.moved(cases.move(dossier.case, "self_recovered"))
+    else:
+        dossier.moved(cases.move(dossier.case, "verifying"))
+
+
+async def _done(dossier: Dossier) -> Outcome:
+    event_id = await dossier.save()
+    return Outcome(dossier.case.version, event_id)

@@ -1,0 +1,196 @@
+"""Delivery (派遣): takes what is due from the outbox to the city's platform.
+
+At least once on the wire, and once in effect, since an attempt that died between sending and noting
+is repeated under the same key. While the platform fails throughout, only one message at a time
+probes it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from random import Random, SystemRandom
+from typing import Any, Final, NoReturn, Protocol
+
+from alerts.connectors import webhook
+from alerts.outbox import LEASE_S, Message, bury, lease, mark_delivered, pause, put_off
+from core import settings as settings_of
+from core.clock import Clock
+from core.db import Pool, listen
+from core.errors import (
+    ConfigError,
+    DispatchFailedError,
+    DispatchRefusedError,
+    StoreUnavailableError,
+)
+from core.failpoint import passing
+from core.metrics import OUTBOX
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 8
+"""The most deliveries on their way; never two of one case."""
+
+TRIP: Final = 5
+"""After so many failures in a row the platform counts as down, and is only probed."""
+
+
+class Connector(Protocol):
+    """A way out to another system."""
+
+    async def deliver(self, key: str, payload: Mapping[str, Any]) -> str | None:
+        """Deliver a CloudEvent under its key; return the other side's number for it.
+
+        Raises:
+            DispatchFailedError: Not this time.
+            DispatchRefusedError: Never.
+        """
+
+
+class Dispatcher:
+    """Moves the messages of one connector.
+
+    Args:
+        pool: The database.
+        connector: The way out.
+        name: Its name in the outbox.
+        clock: The hub's time.
+        give_up: How long an order is tried before it goes to the dead letters.
+        rng: Where the jitter comes from.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        connector: Connector,
+        *,
+        name: str,
+        clock: Clock,
+        give_up: timedelta,
+        rng: Random,
+    ) -> None:
+        self._pool = pool
+        self._connector = connector
+        self._name = name
+        self._clock = clock
+        self._give_up = give_up
+        self._rng = rng
+        self._failures = 0
+        self._closed_until: datetime | None = None
+
+    async def step(self) -> int:
+        """Try what is due, once.
+
+        Returns:
+            How many messages were tried.
+
+        Raises:
+            StoreUnavailableError: The database cannot be reached.
+        """
+        now = self._clock.now()
+        if self._closed_until is not None and now < self._closed_until:
+            return 0
+        limit = 1 if self._failures >= TRIP else AT_ONCE
+        messages = await lease(self._pool, self._name, now, limit)
+        async with asyncio.TaskGroup() as group:
+            for message in messages:
+                group.create_task(self._try(message))
+        return len(messages)
+
+    async def _try(self, message: Message) -> None:
+        try:
+            await self._deliver(message)
+        except StoreUnavailableError as error:
+            # not noted: the lease runs out, and the message goes again under the same key
+            log.warning(
+                "a delivery could not be noted",
+                extra={"key": message.key, "reason": str(error), "retry_in_s": LEASE_S},
+            )
+
+    async def _deliver(self, message: Message) -> None:
+        passing("dispatch.before_send")
+        try:
+            external_id = await self._connector.deliver(message.key, message.payload)
+        except DispatchRefusedError as error:
+            self._heard()
+            await self._bury(message, str(error))
+        except DispatchFailedError as error:
+            await self._failed(message, error)
+        else:
+            self._heard()
+            passing("dispatch.after_send")
+            await mark_delivered(self._pool, message, self._name, external_id, self._clock.now())
+            OUTBOX.labels("delivered").inc()
+            log.info("delivered", extra={"key": message.key, "external_id": external_id})
+
+    async def _failed(self, message: Message, error: DispatchFailedError) -> None:
+        now = self._clock.now()
+        wait_s = max(pause(message.attempts, self._rng), error.retry_after_s or 0.0)
+        self._failures += 1
+        if self._failures >= TRIP:
+            probe_s = pause(self._failures - TRIP + 1, self._rng)
+            self._closed_until = now + timedelta(seconds=probe_s)
+        if now - message.first_tried_at >= self._give_up:
+            await self._bury(message, str(error))
+            return
+        await put_off(self._pool, message, str(error), now + timedelta(seconds=wait_s))
+        OUTBOX.labels("put_off").inc()
+        log.warning(
+            "not delivered",
+            extra={"key": message.key, "reason": str(error), "retry_in_s": round(wait_s, 1)},
+        )
+
+    async def _bury(self, message: Message, error: str) -> None:
+        await bury(self._pool, message, self._name, error, self._clock.now())
+        OUTBOX.labels("dead").inc()
+        log.error("given up: a person must look", extra={"key": message.key, "reason": error})
+
+    def _heard(self) -> None:
+        """The platform answers: it is not down."""
+        self._failures = 0
+        self._closed_until = None
+
+
+async def run_dispatch(
+    *,
+    pool: Pool,
+    url: str,
+    settings: settings_of.Dispatch,
+    clock: Clock,
+    rng: Random | None = None,
+) -> NoReturn:
+    """Deliver for ever: at each event of the hub, and every second.
+
+    Args:
+        pool: The database.
+        url: The same, for notifications.
+        settings: Where to, with which key, and when to give up.
+        clock: The hub's time.
+        rng: Where the jitter comes from; unset: the system.
+
+    Raises:
+        ConfigError: There is no URL, or the timeout is longer than a lease.
+    """
+    if settings.url is None:
+        raise ConfigError("dispatch needs to know where to: set dispatch.url")
+    if settings.timeout_s >= LEASE_S:
+        raise ConfigError(f"dispatch.timeout_s must be below {LEASE_S:.0f} seconds")
+    secret = settings.secret.get_secret_value() if settings.secret else None
+    async with webhook.open_webhook(
+        settings.url, secret=secret, timeout_s=settings.timeout_s, clock=clock
+    ) as connector:
+        dispatcher = Dispatcher(
+            pool,
+            connector,
+            name=webhook.NAME,
+            clock=clock,
+            give_up=timedelta(hours=settings.give_up_h),
+            rng=rng or SystemRandom(),
+        )
+        async for _ in listen(url, "hub_event"):
+            try:
+                while await dispatcher.step():
+                    pass
+            except StoreUnavailableError as error:
+                log.warning("dispatch waits for the database", extra={"reason": str(error)})
+    raise AssertionError("notifications never end")
