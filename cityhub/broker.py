@@ -88,13 +88,21 @@ def simulator_login(password: str) -> Login:
     )
 
 
-def read_logins(conn: psycopg.Connection[Any], site_key: bytes) -> list[Login]:
+async def read_logins(url: str, site_key: bytes) -> list[Login]:
     """Return the logins of the registered devices.
 
     A device whose secret was made with another site key cannot log in: we do not know it.
+
+    Args:
+        url: The hub's database.
+        site_key: What secrets follow from.
     """
+    async with await psycopg.AsyncConnection.connect(
+        url, autocommit=True, application_name="cityhub up", connect_timeout=5
+    ) as conn:
+        rows = await (await conn.execute(SELECT_LOGINS)).fetchall()
     logins, strange = [], []
-    for device_id, hashed in conn.execute(SELECT_LOGINS):
+    for device_id, hashed in rows:
         secret = device_secret(site_key, device_id)
         if secret_hash(secret) == hashed:
             logins.append(device_login(device_id, secret))

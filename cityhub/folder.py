@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ class DataFolder:
         with room_for(path):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as error:
             holder = os.read(handle, 32).decode("ascii", "replace").strip()
             os.close(handle)
@@ -107,6 +108,18 @@ class DataFolder:
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
         return handle
+
+
+def _lock(handle: int) -> None:
+    """Take the lock; who merely looks whether it is held has it for a moment."""
+    for _ in range(5):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_closed(path: Path, text: str, account: Account | None = None) -> None:

@@ -186,3 +186,11 @@ def run_nats(folder: DataFolder) -> Nats:
     server = Nats(folder)
     asyncio.run(server.start())
     return server
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process lives; one that nobody has buried yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,62 @@
+"""How a command finds the servers: by the settings, else those of a running ``cityhub up``."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from cityhub.folder import write_closed
+from core.errors import ConfigError
+from core.settings import Settings
+
+_FILE: Final = "running.json"
+
+
+def publish(folder: Path, facts: dict[str, Any]) -> None:
+    """Let other commands of this user find what ``up`` runs; the file is for the owner only."""
+    write_closed(folder / _FILE, json.dumps(facts, indent=1))
+
+
+def running(settings: Settings) -> dict[str, Any]:
+    """Return what a running ``cityhub up`` published, empty where none runs."""
+    folder = settings.data_folder
+    if not _is_locked(folder / "lock"):
+        return {}
+    try:
+        facts: dict[str, Any] = json.loads((folder / _FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts
+
+
+def database_url(settings: Settings) -> str:
+    """Return where the database is.
+
+    Raises:
+        ConfigError: None is named, and no ``cityhub up`` runs.
+    """
+    if settings.database.url is not None:
+        return settings.database.url.get_secret_value()
+    url = running(settings).get("database_url")
+    if url is None:
+        raise ConfigError(
+            "no database is named, and no 'cityhub up' runs on the data folder"
+            f" {settings.data_folder}: set CITYHUB_DATABASE_URL, or start 'cityhub up'"
+        )
+    return str(url)
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether somebody holds the lock of a data folder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

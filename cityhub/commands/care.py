@@ -1,0 +1,49 @@
+"""Care for a hub: bring its tables up to date, and look what is wrong with it."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from cityhub.commands import add_command, add_json
+
+if TYPE_CHECKING:
+    from cityhub.commands import Commands
+    from core.settings import Settings
+
+
+def add(commands: "Commands") -> None:
+    """Add the commands."""
+    add_command(
+        commands, "migrate", _migrate, "bring the database's tables up to date (up does it, too)"
+    )
+    doctor = add_command(commands, "doctor", _doctor, "look what is wrong, and say what to do")
+    add_json(doctor)
+
+
+def _migrate(settings: "Settings", _: argparse.Namespace) -> None:
+    import psycopg
+
+    from cityhub.access import database_url
+    from core.migrate import migrate
+    from core.tables import make_tables
+    from devices import KINDS
+
+    url = database_url(settings)
+    files = migrate(url)
+    with psycopg.connect(url) as conn:
+        make_tables(conn, [kind.table for kind in KINDS.values()])
+    print("\n".join(files) if files else "the tables are up to date")
+
+
+def _doctor(settings: "Settings", arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from cityhub.doctor import examine
+
+    findings = asyncio.run(examine(settings))
+    if arguments.json:
+        print(json.dumps([finding.facts() for finding in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.well else 'BAD '} {finding.what}: {finding.words}")
+    return 0 if all(finding.well for finding in findings) else 1

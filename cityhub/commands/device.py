@@ -1,0 +1,125 @@
+"""``cityhub device``: who is registered, and their logins."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cityhub.commands import add_command, add_group, add_json
+
+if TYPE_CHECKING:
+    from cityhub.commands import Commands
+    from core.settings import Settings
+
+
+def add(commands: "Commands") -> None:
+    """Add the commands."""
+    group = add_group(
+        commands,
+        "device",
+        "devices of the registry and their logins",
+        "  cityhub device add MH-0001 --kind manhole_cover --lon 111.78 --lat 37.26\n"
+        "  cityhub device secret MH-0001\n"
+        "  cityhub device list --kind street_lamp --json",
+    )
+    new = add_command(group, "add", _add, "register a device and print its login")
+    new.add_argument("device_id", help="its id, such as MH-0001")
+    new.add_argument("--kind", required=True, help="its kind, such as manhole_cover")
+    new.add_argument("--name", default="", help="what staff call it")
+    new.add_argument("--lon", type=float, help="longitude, WGS-84 degrees")
+    new.add_argument("--lat", type=float, help="latitude, WGS-84 degrees")
+    new.add_argument("--component", metavar="CODE", help="the component it watches, 16 digits")
+    new.add_argument("--grid", metavar="CODE", help="its grid cell")
+    new.add_argument("--gateway", metavar="ID", help="the gateway that carries it")
+    new.add_argument("--feeder", metavar="ID", help="the feeder that powers it")
+    add_json(new)
+    listing = add_command(group, "list", _list, "list devices by id")
+    listing.add_argument("--kind", help="only of this kind")
+    listing.add_argument("--after", default="", metavar="ID", help="begin behind this id")
+    listing.add_argument("--limit", type=int, default=1000, help="at most so many (1000)")
+    add_json(listing)
+    show = add_command(group, "show", _show, "show one device")
+    show.add_argument("device_id")
+    add_json(show)
+    secret = add_command(group, "secret", _secret, "print the password of a device's login")
+    secret.add_argument("device_id")
+
+
+def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import psycopg
+
+    from cityhub.access import database_url
+    from core.errors import ConfigError
+    from devices.registry import register
+    from devices.secret import device_secret, load_site_key
+
+    site_key = load_site_key(settings.data_folder, make=False)
+    try:
+        with psycopg.connect(database_url(settings)) as conn:
+            device = register(
+                conn,
+                arguments.device_id,
+                arguments.kind,
+                name=arguments.name,
+                component_code=arguments.component,
+                grid_code=arguments.grid,
+                lon=arguments.lon,
+                lat=arguments.lat,
+                gateway=arguments.gateway,
+                feeder=arguments.feeder,
+                site_key=site_key,
+            )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise ConfigError(f"no such component or grid cell: {error.diag.message_detail}") from error
+    secret = device_secret(site_key, device.device_id)
+    if arguments.json:
+        print(json.dumps({**asdict(device), "secret": secret}, ensure_ascii=False))
+    else:
+        print(f"registered {device.device_id} as number {device.device_no}")
+        print(f"login: user {device.device_id}  password {secret}")
+
+
+def _list(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import psycopg
+
+    from cityhub.access import database_url
+    from devices.registry import list_devices
+
+    with psycopg.connect(database_url(settings)) as conn:
+        devices = list_devices(
+            conn, kind=arguments.kind, after=arguments.after, limit=arguments.limit
+        )
+    if arguments.json:
+        print(json.dumps([asdict(device) for device in devices], ensure_ascii=False))
+        return
+    for device in devices:
+        print(f"{device.device_id:<24} {device.kind:<20} {device.state:<12} {device.name}")
+
+
+def _show(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import psycopg
+
+    from cityhub.access import database_url
+    from devices.registry import find
+
+    with psycopg.connect(database_url(settings)) as conn:
+        facts: dict[str, Any] = asdict(find(conn, arguments.device_id))
+    if arguments.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        print(f"{name:<16} {'' if value is None else value}")
+
+
+def _secret(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import psycopg
+
+    from cityhub.access import database_url
+    from devices.registry import find
+    from devices.secret import device_secret, load_site_key
+
+    with psycopg.connect(database_url(settings)) as conn:
+        device = find(conn, arguments.device_id)
+    print(device_secret(load_site_key(settings.data_folder, make=False), device.device_id))

@@ -1,0 +1,140 @@
+"""``cityhub simulate``: a city's devices over real MQTT, and scenes in it."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cityhub.commands import add_command, add_group, add_json
+
+if TYPE_CHECKING:
+    from cityhub.commands import Commands
+    from core.settings import Settings
+
+
+def add(commands: "Commands") -> None:
+    """Add the commands."""
+    group = add_group(
+        commands,
+        "simulate",
+        "simulated devices, and scenes that happen to them",
+        "  cityhub simulate scenes\n"
+        "  cityhub simulate start cover_stolen --target MH-0007\n"
+        "  cityhub simulate status\n"
+        "  cityhub simulate stop cover_stolen-1",
+    )
+    run = add_command(group, "run", _run, "be all devices of a city until Ctrl-C")
+    run.add_argument("--devices", type=Path, required=True, metavar="FILE", help="devices.csv")
+    run.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (7)")
+    run.add_argument("--speed", type=float, default=1.0, help="virtual seconds a second (1)")
+    run.add_argument("--truth", type=Path, metavar="FILE", help="what really happened, a line each")
+    run.add_argument("--control", type=Path, metavar="SOCKET", help="where it takes orders")
+    run.add_argument("--life", action="store_true", help="scenes begin by themselves")
+    run.add_argument(
+        "--allow-remote", action="store_true", help="publish to another machine than this one"
+    )
+    scenes = add_command(group, "scenes", _scenes, "what can be made to happen")
+    add_json(scenes)
+    start = add_command(group, "start", _start, "begin a scene in the running simulator")
+    start.add_argument("scene", help="its name, see 'cityhub simulate scenes'")
+    start.add_argument("--target", default="", metavar="ID", help="where; else chosen by chance")
+    start.add_argument("--for", dest="lasts_s", type=float, metavar="S", help="seconds it lasts")
+    start.add_argument(
+        "--with",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="a parameter of the scene",
+    )
+    stop = add_command(group, "stop", _stop, "end a scene")
+    stop.add_argument("id", help="as 'cityhub simulate status' shows it")
+    repair = add_command(group, "repair", _repair, "end all scenes at a device, as a crew does")
+    repair.add_argument("device_id")
+    status = add_command(
+        group, "status", _status, "which scenes are on, and how the fleet does", aliases=["list"]
+    )
+    for parser in (start, stop, repair, status):
+        parser.add_argument("--control", type=Path, metavar="SOCKET", help="the simulator's socket")
+        add_json(parser)
+
+
+def _run(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from cityhub.roles import simulate
+
+    simulate(
+        settings,
+        devices=arguments.devices,
+        seed=arguments.seed,
+        speed=arguments.speed,
+        truth=arguments.truth,
+        control=arguments.control,
+        life=arguments.life,
+        allow_remote=arguments.allow_remote,
+    )
+
+
+def _scenes(_: "Settings", arguments: argparse.Namespace) -> None:
+    from simulators.control import list_scenes
+
+    scenes = list_scenes()
+    if arguments.json:
+        print(json.dumps(scenes, ensure_ascii=False))
+        return
+    for scene in scenes:
+        print(f"{scene['name']:<20} {scene['label']['zh']}  {scene['label']['en']}")
+        print(f"{'':<20} {scene['about']['en']}")
+        for name, value in scene["parameters"].items():
+            print(f"{'':<20} --with {name}={value}")
+
+
+def _start(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from core.errors import ConfigError
+    from simulators.control import start_scene
+
+    parameters = {}
+    for text in arguments.parameters:
+        name, _, number = text.partition("=")
+        try:
+            parameters[name] = float(number)
+        except ValueError as error:
+            raise ConfigError(f"--with {text}: write NAME=NUMBER") from error
+    _tell(
+        arguments,
+        start_scene(
+            _socket(settings, arguments),
+            arguments.scene,
+            target=arguments.target,
+            lasts_s=arguments.lasts_s,
+            parameters=parameters,
+        ),
+    )
+
+
+def _stop(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from simulators.control import stop_scene
+
+    _tell(arguments, stop_scene(_socket(settings, arguments), arguments.id))
+
+
+def _repair(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from simulators.control import repair
+
+    _tell(arguments, repair(_socket(settings, arguments), arguments.device_id))
+
+
+def _status(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from simulators.control import status
+
+    _tell(arguments, status(_socket(settings, arguments)))
+
+
+def _socket(settings: "Settings", arguments: argparse.Namespace) -> Path:
+    from cityhub.demo import control_socket
+
+    chosen: Path | None = arguments.control
+    return chosen or control_socket(settings.data_folder)
+
+
+def _tell(arguments: argparse.Namespace, answer: Any) -> None:
+    print(json.dumps(answer, ensure_ascii=False, indent=None if arguments.json else 2))

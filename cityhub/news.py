@@ -1,0 +1,71 @@
+"""The log of events as lines for a person, in Chinese and English."""
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import psycopg
+from psycopg.rows import dict_row
+
+from core.db import listen
+from core.errors import CityhubError
+
+LAST: Final = "SELECT coalesce(max(event_id), 0) FROM hub.event_log"
+SELECT_NEWS: Final = """
+SELECT e.event_id, e.at, e.actor, e.object, e.object_id, e.action, e.to_state,
+       coalesce(a.severity, c.severity) AS severity, d.device_id,
+       coalesce(a.explain_zh, c.description_zh, '') AS zh,
+       coalesce(a.explain_en, c.description_en, '') AS en
+  FROM hub.event_log e
+  LEFT JOIN hub.alarm a ON e.object = 'alarm' AND a.alarm_id::text = e.object_id
+  LEFT JOIN hub.device d ON d.device_no = a.device_no
+  LEFT JOIN hub.work_order w ON e.object = 'work_order' AND w.order_no = e.object_id
+  LEFT JOIN hub.case c ON c.case_no = CASE e.object WHEN 'case' THEN e.object_id
+                                                    WHEN 'work_order' THEN w.case_no END
+ WHERE e.event_id > %s ORDER BY e.event_id LIMIT 100
+"""
+_OBJECTS: Final = {
+    "alarm": "告警 alarm",
+    "incident": "事件簇 incident",
+    "case": "案件 case",
+    "work_order": "任务单 work order",
+    "device": "设备 device",
+    "system": "系统 system",
+}
+_SEVERITIES: Final = {1: "蓝 blue", 2: "黄 yellow", 3: "橙 orange", 4: "红 red"}
+
+
+def line_of(event: dict[str, Any]) -> str:
+    """Return one event as a line."""
+    parts = [
+        f"{event['at']:%H:%M:%S}Z",
+        f"{_OBJECTS.get(event['object'], event['object'])} {event['object_id']}",
+        event["action"] + (f" → {event['to_state']}" if event["to_state"] else ""),
+        _SEVERITIES.get(event["severity"] or 0, ""),
+        event["device_id"] or "",
+        " / ".join(filter(None, (event["zh"], event["en"]))),
+    ]
+    return "  ".join(filter(None, parts))
+
+
+async def tell_news(url: str, tell: Callable[[str], None]) -> NoReturn:
+    """Tell each event from now on, as it comes."""
+    position: int | None = None
+    async for _ in listen(url, "hub_event", every=5):
+        try:
+            position = await _tell_new(url, position, tell)
+        except (psycopg.OperationalError, CityhubError):
+            continue  # the database is away; listen() looks again
+    raise AssertionError("listening never ends")
+
+
+async def _tell_new(url: str, position: int | None, tell: Callable[[str], None]) -> int:
+    async with await psycopg.AsyncConnection.connect(
+        url, autocommit=True, application_name="cityhub up", row_factory=dict_row
+    ) as conn:
+        if position is None:
+            row = await (await conn.execute(LAST)).fetchone()
+            return int(row["coalesce"]) if row else 0
+        async for event in await conn.execute(SELECT_NEWS, [position]):
+            tell(line_of(event))
+            position = int(event["event_id"])
+    return position

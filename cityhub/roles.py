@@ -1,0 +1,229 @@
+"""What each role runs: its parts, put together from the settings.
+
+Every role is a process of its own, crash-only: it ends by a signal at any moment and finds in the
+database where it stood. So none has an orderly end to get wrong.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from cityhub.access import database_url
+from core.clock import Clock, ScaledClock, SystemClock
+from core.errors import ConfigError
+from core.log import start_logging
+from core.settings import Settings
+
+
+def begin(role: str, settings: Settings) -> None:
+    """Start logging for a role."""
+    start_logging(role, settings.log.level, settings.log.format)
+
+
+def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
+    """Take messages from the broker, judge them, and commit.
+
+    Args:
+        settings: The settings.
+        detect: Run the detectors; without them no finding is made.
+    """
+    from analytics.stages import build_stages
+    from ingest.worker import run_worker
+
+    begin("ingest", settings)
+    url = database_url(settings)
+    _run(
+        run_worker(
+            url=url,
+            source=_source(settings, url),
+            build_stages=build_stages if detect else lambda _kind, _limits: [],
+            settings=settings.ingest,
+            clock=SystemClock(),
+        )
+    )
+
+
+def _source(settings: Settings, url: str) -> Any:
+    """Return the source that the broker's URL asks for."""
+    from ingest.session import claiming, identifying
+    from ingest.sources.jetstream import JetStreamSource
+    from ingest.sources.mqtt import MqttSource
+
+    broker, own = settings.broker, settings.ingest
+    if broker.url is None:
+        raise ConfigError(
+            "no broker is named: set CITYHUB_BROKER_URL (nats://…, tls://…, mqtt://… or mqtts://…),"
+            " or start everything with 'cityhub up'"
+        )
+    address = broker.url.get_secret_value()
+    scheme = urlsplit(address).scheme
+    if scheme in {"nats", "tls"}:
+        return JetStreamSource(
+            url=address,
+            name=own.source,
+            clock=SystemClock(),
+            identify=identifying(url, own.source),
+            ca_file=broker.ca_file,
+            batch=own.batch,
+            linger=own.linger_ms / 1000,
+        )
+    if scheme in {"mqtt", "mqtts"}:
+        return MqttSource(
+            url=address,
+            name=own.source,
+            clock=SystemClock(),
+            session=claiming(url, own.source),
+            ca_file=broker.ca_file,
+            protocol=broker.protocol,
+            topic_filter=broker.topic_filter,
+            receive_maximum=broker.receive_maximum,
+            inflight_limit=broker.inflight_limit,
+            session_expiry=broker.session_expiry,
+            keep_alive=broker.keep_alive,
+            batch=own.batch,
+            linger=own.linger_ms / 1000,
+        )
+    raise ConfigError(
+        f"broker.url begins with {scheme}://; it must be nats://, tls://, mqtt:// or mqtts://"
+    )
+
+
+def analyse(settings: Settings) -> NoReturn:
+    """Run the slow analytics: the sweep for silent devices."""
+    from analytics.silence import run_sweep
+    from core.db import open_pool
+
+    async def main() -> NoReturn:
+        async with open_pool(url, settings.database.pool_size, name="analyse") as pool:
+            await run_sweep(
+                pool=pool,
+                clock=SystemClock(),
+                every=settings.alerts.silence_sweep_s,
+                grace=settings.alerts.startup_grace_s,
+            )
+
+    begin("analyse", settings)
+    url = database_url(settings)
+    _run(main())
+
+
+def alert(settings: Settings) -> NoReturn:
+    """Make alarms and cases of findings."""
+    from alerts.engine import run_engine
+    from core.db import open_pool
+
+    async def main() -> NoReturn:
+        async with open_pool(url, settings.database.pool_size, name="alert") as pool:
+            await run_engine(pool=pool, url=url, clock=SystemClock(), connector=connector(settings))
+
+    begin("alert", settings)
+    url = database_url(settings)
+    _run(main())
+
+
+def dispatch(settings: Settings) -> NoReturn:
+    """Deliver work orders to the city-management platform."""
+    from alerts.dispatch import run_dispatch
+    from core.db import open_pool
+
+    async def main() -> NoReturn:
+        async with open_pool(url, settings.database.pool_size, name="dispatch") as pool:
+            await run_dispatch(pool=pool, url=url, settings=settings.dispatch, clock=SystemClock())
+
+    begin("dispatch", settings)
+    if settings.dispatch.url is None:
+        raise ConfigError(
+            "no city-management platform is named: set CITYHUB_DISPATCH_URL and"
+            " CITYHUB_DISPATCH_SECRET; without one cases stay on the hub's own desk"
+        )
+    url = database_url(settings)
+    _run(main())
+
+
+def connector(settings: Settings) -> str | None:
+    """Return through which connector work orders leave; None: they stay on the own desk."""
+    return "webhook" if settings.dispatch.url else None
+
+
+def serve(settings: Settings) -> None:
+    """Serve REST, feed and page."""
+    from alerts.actions import StaffActions
+    from api.serve import run_serve
+    from core.db import open_pool
+
+    async def main() -> None:
+        clock = SystemClock()
+        async with open_pool(url, settings.database.pool_size, name="serve") as pool:
+            await run_serve(
+                pool=pool,
+                url=url,
+                settings=settings,
+                clock=clock,
+                actions=StaffActions(pool, clock, connector(settings)),
+            )
+
+    begin("serve", settings)
+    url = database_url(settings)
+    asyncio.run(main())
+
+
+def stand_in(settings: Settings, *, port: int, journal: Path) -> None:
+    """Be a city-management platform for demos and tests."""
+    import uvicorn
+
+    from simulators.platform import create_platform
+
+    begin("stand-in", settings)
+    if settings.dispatch.secret is None:
+        raise ConfigError("set CITYHUB_DISPATCH_SECRET to the key that the hub signs with")
+    app = create_platform(secret=settings.dispatch.secret.get_secret_value(), journal=journal)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
+
+
+def simulate(
+    settings: Settings,
+    *,
+    devices: Path,
+    seed: int,
+    speed: float,
+    truth: Path | None,
+    control: Path | None,
+    life: bool,
+    allow_remote: bool,
+) -> None:
+    """Be all devices of a generated city, over real MQTT."""
+    from simulators.fleet import run_fleet
+
+    begin("simulate", settings)
+    if settings.broker.url is None:
+        raise ConfigError("set CITYHUB_BROKER_URL to the broker, mqtt://user:password@host:port")
+    parts = urlsplit(settings.broker.url.get_secret_value())
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise ConfigError(
+            "simulated devices need CITYHUB_BROKER_URL=mqtt://user:password@host:port"
+        )
+    clock: Clock = SystemClock()
+    if speed != 1:
+        clock = ScaledClock(clock.now(), clock.micros() / 1e6, speed)
+    asyncio.run(
+        run_fleet(
+            broker_host=parts.hostname,
+            broker_port=parts.port or 1883,
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            clock=clock,
+            devices=devices,
+            seed=seed,
+            speed=speed,
+            truth=truth,
+            control=control,
+            life=life,
+            allow_remote=allow_remote,
+        )
+    )
+
+
+def _run(main: Any) -> NoReturn:
+    asyncio.run(main)
+    raise AssertionError("a role never ends by itself")

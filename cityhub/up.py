@@ -1,0 +1,100 @@
+"""``cityhub up``: everything on this machine, in one command, until Ctrl-C."""
+
+import asyncio
+import json
+import shlex
+import signal
+from collections.abc import Collection
+from typing import Final
+
+import psycopg
+
+from cityhub.hub import Hub
+from cityhub.news import tell_news
+from core.settings import Settings
+from devices.secret import device_secret
+
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SELECT_COVER: Final = """
+SELECT device_id FROM hub.device
+ WHERE kind = 'manhole_cover' AND state = 'active' AND secret_hash IS NOT NULL
+ ORDER BY device_id LIMIT 1
+"""
+
+
+def up(settings: Settings, *, demo: bool, without: Collection[str]) -> int:
+    """Run until somebody stops it; return the exit code.
+
+    Raises:
+        StartError: Something could not be started.
+    """
+    try:
+        return asyncio.run(_run(settings, demo, without))
+    except asyncio.CancelledError:
+        return 0
+
+
+async def _run(settings: Settings, demo: bool, without: Collection[str]) -> int:
+    hub = Hub(settings, demo=demo, without=without, say=_say)
+    cancel_on_signal()
+    try:
+        await hub.start()
+        _welcome(hub)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hub.keep())
+            tasks.create_task(tell_news(hub.database_url, _say))
+    finally:
+        _say("stopping")
+        hub.stop()
+        _say("stopped")
+    return 0
+
+
+def cancel_on_signal() -> None:
+    """Let Ctrl-C and SIGTERM cancel the running task; further ones change nothing."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - called from a task
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
+            loop.add_signal_handler(number, task.cancel)
+
+
+def _welcome(hub: Hub) -> None:
+    """Print where everything is and what to try first."""
+    lines = ["", f"page      {hub.api_url}/lite", f"API       {hub.api_url}/api/v1/"]
+    if hub.mqtt_address:
+        host, port = hub.mqtt_address
+        lines.append(f"devices   mqtt://{host}:{port}")
+    lines.append(f"data      {hub.folder.path}")
+    if command := publish_command(hub):
+        lines += ["", "speak as a device; this cover says that it lies on its side:", command]
+    else:
+        lines += [
+            "",
+            "no device with a login yet: cityhub device add MH-0001 --kind manhole_cover",
+        ]
+    lines += ["", "Ctrl-C stops everything", ""]
+    _say("\n".join(lines))
+
+
+def publish_command(hub: Hub) -> str | None:
+    """Return a command that publishes as a registered cover, with its login, if there is one."""
+    if hub.mqtt_address is None:
+        return None
+    with psycopg.connect(hub.database_url) as conn:
+        row = conn.execute(SELECT_COVER).fetchone()
+    if row is None:
+        return None
+    device_id = row[0]
+    host, port = hub.mqtt_address
+    return shlex.join(
+        [
+            *("mosquitto_pub", "-h", host, "-p", str(port), "-q", "1"),
+            *("-u", device_id, "-P", device_secret(hub.site_key, device_id)),
+            *("-t", f"hub/{device_id}/telemetry", "-m", json.dumps({"tilt": 95})),
+        ]
+    )
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
