@@ -48,8 +48,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Who owns a class of things, 2 or 4 digits, in the whole city."""
+    """Who owns a class of components or events, 2 or 4 digits, in the whole city."""
 
+    category: str
     class_code: str
     dept_code: str
 
@@ -97,7 +98,10 @@ def _departments() -> list[Department]:
 
 
 def _duties() -> list[Duty]:
-    return [Duty(code, dept) for code, dept in departments.OWNERS.items()]
+    return [
+        *(Duty("component", code, dept) for code, dept in departments.OWNERS.items()),
+        *(Duty("event", code, dept) for code, dept in departments.EVENT_OWNERS.items()),
+    ]
 
 
 def _centre(cell: Cell) -> tuple[float, float]:

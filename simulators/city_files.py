@@ -66,8 +66,8 @@ def write_city(city: City, folder: Path) -> None:
     )
     _write_rows(
         folder / DUTIES,
-        ("class_code", "grid_code", "dept_code"),
-        ((each.class_code, "", each.dept_code) for each in city.duties),
+        ("category", "class_code", "grid_code", "dept_code"),
+        ((each.category, each.class_code, "", each.dept_code) for each in city.duties),
     )
     _write_rows(folder / DEVICES, _DEVICE_COLUMNS, (_device_row(each) for each in city.devices))
 

@@ -97,6 +97,22 @@ OWNERS: Final = {
 """Owner by class or sub-class of component; the longer code wins. A cover of unknown make (0114
 不明井盖) has a default keeper too."""
 
+EVENT_OWNERS: Final = {
+    "01": "sanitation",
+    "0105": "water",
+    "0111": "drainage",
+    "02": "city-management",
+    "03": "enforcement",
+    "04": "road-works",
+    "0403": "gas",
+    "0404": "drainage",
+    "0491": "sanitation",
+    "0492": "water",
+    "0493": "water",
+    "05": "city-management",
+}
+"""Owner by class or sub-class of event, asked after the street office (先属地、后属主)."""
+
 
 def owner(class_code: str) -> str:
     """Return the owner of a sub-class, 4 digits.

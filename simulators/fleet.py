@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from core.clock import Clock, SystemClock
+from core.clock import Clock, ScaledClock, SystemClock
 from core.errors import ConfigError
 from simulators.chance import generator
 from simulators.city_devices import CityDevice
@@ -161,7 +161,7 @@ async def run_fleet(
         password: Its password.
         devices: The devices, or the ``devices.csv`` of :func:`simulators.city_files.write_city`.
         seed: The same seed, start and scenes give the same bytes.
-        clock: The time of the devices; unset: the wall.
+        clock: The time of the devices; unset: the wall's, or from now on at ``speed``.
         speed: Virtual seconds a second, as ``clock`` runs.
         truth: Where scenes are written down.
         control: Unix socket on which scenes are begun and ended.
@@ -178,7 +178,9 @@ async def run_fleet(
         raise ConfigError(
             f"{broker_host} is another machine; simulated devices go there only with --allow-remote"
         )
-    clock = clock or SystemClock()
+    if clock is None:
+        wall = SystemClock()
+        clock = wall if speed == 1 else ScaledClock(wall.now(), wall.micros() / 1e6, speed)
     start = clock.micros()
     known = read_devices(devices) if isinstance(devices, Path) else devices
     stream = Stream(known, seed=seed, start=start, truth=TruthFile(truth))

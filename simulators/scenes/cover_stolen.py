@@ -48,6 +48,7 @@ class _Theft:
             for cue in (
                 Cue(0.5, device_id),
                 Cue(0.7, device_id, "cover_close", on=False, metrics=("tilt",)),
+                Cue(_AWAKE_S, device_id),
             )
         ]
 

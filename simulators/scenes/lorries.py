@@ -1,9 +1,10 @@
 """Lorries shake covers: bursts of 0.2 to 1 s with shocks up to 500 mg, and nothing is wrong.
 
 While it shakes, the terminal sends a row every 0.1 s. Shocks are stronger up and down than
-sideways, and swing about rest: after a burst the cover lies exactly as before. The reported
-``tilt`` is the raw angle of the shaken sensor, as cheap terminals compute it, up to 30°: whoever
-believes a row that shakes will alarm.
+sideways, and swing about rest: after a burst the cover lies exactly as before. Accelerations are
+raw, so their angle is up to 30° off, some of them at the norm of a quiet row; the terminal's own
+``tilt`` is smoothed over its second awake and moves by a tenth of that. Whoever believes the angle
+of a row that shakes will alarm.
 """
 
 import math
@@ -18,6 +19,7 @@ _LEAST_S, _MOST_S = 0.2, 1.0
 _LEAST_MG: Final = 50.0
 _SIDEWAYS: Final = 0.5
 _PAUSE_S: Final = 5.0
+_SMOOTHED: Final = 0.1
 
 
 class _Traffic:
@@ -70,13 +72,13 @@ class _Traffic:
 
 
 def shake(values: Values, x: float, y: float, z: float) -> None:
-    """Add a shock to a cover's accelerations, in m[g], with the tilt that a sensor makes of it."""
+    """Add a shock to a cover's accelerations, in m[g], with what the terminal's tilt makes of it."""
     rest = (values["ax"], values["ay"], values["az"])
     shaken = (rest[0] + x, rest[1] + y, rest[2] + z)
     cosine = sum(a * b for a, b in zip(rest, shaken, strict=True))
     cosine /= math.hypot(*rest) * math.hypot(*shaken)
     values["ax"], values["ay"], values["az"] = shaken
-    values["tilt"] += math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+    values["tilt"] += _SMOOTHED * math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
     values["shock"] += 1
 
 
