@@ -1,0 +1,120 @@
+"""Readings of a batch compared with every step of their kind's limits, all at once.
+
+Most rows end here: only those of devices with a breach, or with something under way, are stepped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.stages.columns import Columns
+from analytics.stages.ladder import STEPS, Ladder, breaching
+from analytics.stages.state import Rows
+from core.batch import Batch
+from core.model import Quality
+from devices.kind import Limit
+
+_TRUE = 0.5  # a state is 0 or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Rows as the limits see them, ``(limits, n)``; steps are ``(limits * 4, n)``, blue first.
+
+    Attributes:
+        row: ``(n,)`` where each row is in the batch.
+        values: What was measured, NaN if nothing.
+        judged: There is a value, the gate is open and the clock is believed.
+        shut: The gate is known to be shut.
+        threshold: The steps, NaN where there is none.
+        breach: At or past the step.
+        inside: Inside the step by the margin that clears.
+        alarming: Past the red step in a row whose clock is not believed.
+    """
+
+    row: Rows
+    values: NDArray[np.float64]
+    judged: NDArray[np.bool_]
+    shut: NDArray[np.bool_]
+    threshold: NDArray[np.float64]
+    breach: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    alarming: NDArray[np.bool_]
+
+    def take(self, at: Rows) -> "Compared":
+        """Return some of the rows."""
+        return Compared(
+            self.row[at],
+            self.values[:, at],
+            self.judged[:, at],
+            self.shut[:, at],
+            self.threshold[:, at],
+            self.breach[:, at],
+            self.inside[:, at],
+            self.alarming[:, at],
+        )
+
+
+class Comparison:
+    """Compares the batches of one kind.
+
+    Args:
+        limits: The kind's limits.
+        columns: Its metrics.
+        own: The devices' own limits, live.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        columns: Columns,
+        own: Mapping[int, Mapping[str, Any]],
+    ) -> None:
+        self._limits = limits
+        self._columns = columns
+        self._ladder = Ladder(limits, own)
+
+    def compare(self, batch: Batch, rows: Rows) -> Compared:
+        """Compare all rows with all steps."""
+        shape = (len(self._limits), len(rows))
+        values = np.empty(shape)
+        judged, shut = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
+        threshold = self._ladder.thresholds(batch.device_no[rows], batch.now)
+        breach, inside = np.empty(threshold.shape, np.bool_), np.empty(threshold.shape, np.bool_)
+        for n, limit in enumerate(self._limits):
+            measured = self._columns.read(batch, limit.metric, rows)
+            steps = slice(n * STEPS, (n + 1) * STEPS)
+            values[n] = measured
+            gate, shut[n] = self._gate(batch, limit, rows)
+            judged[n] = ~np.isnan(measured) & gate
+            breach[steps] = breaching(measured, threshold[steps], limit) & judged[n]
+            near = breaching(measured, threshold[steps], limit, limit.clear_margin)
+            inside[steps] = ~near & judged[n]
+        believed = (batch.quality[rows] & int(Quality.CLOCK_SUSPECT)) == 0
+        alarming = breach[STEPS - 1 :: STEPS] & ~believed
+        return Compared(
+            rows,
+            values,
+            judged & believed,
+            shut & believed,
+            threshold,
+            breach & believed,
+            inside & believed,
+            alarming,
+        )
+
+    def _gate(
+        self, batch: Batch, limit: Limit, rows: Rows
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return in which rows the limit holds, and in which it is known not to."""
+        gate = np.ones(len(rows), np.bool_)
+        shut = np.zeros(len(rows), np.bool_)
+        for name, wanted in ((limit.when, True), (limit.unless, False)):
+            if name:
+                state = self._columns.read(batch, name, rows)
+                gate &= state >= _TRUE if wanted else state < _TRUE
+                shut |= state < _TRUE if wanted else state >= _TRUE
+        return gate, shut

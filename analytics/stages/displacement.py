@@ -1,0 +1,291 @@
+"""Covers that are open, gone, shifted or settling: episodes on top of :mod:`.attitude`.
+
+Evidence for an opening, the strongest first:
+
+- the device's own tilt is beyond ``open_deg``: open at once, it needs no learnt reference;
+- two agreeing quiet rows of gravity far from rest, or three alike: open;
+- one quiet row between 10° and ``open_deg`` of a device that wakes when it is moved: open at once,
+  marked ``unconfirmed``. The device's own tilt must agree with gravity in that row, for a shaken
+  row may by chance have the norm of a quiet one; a reference that is not yet learnt is replaced by
+  the device's own tilt. The next quiet row confirms it or takes it back.
+
+It clears when the thing is back at rest, for two rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.stages import attitude
+from analytics.stages.attitude import Verdict
+from analytics.stages.columns import Columns
+from analytics.stages.explain import quantity, quantity_en
+from analytics.stages.order import live_rows, passes
+from analytics.stages.rest import Bools, Floats, RestState
+from analytics.stages.state import Field, Rows, StatefulStage
+from core.batch import Batch, Finding
+from core.model import Edge, Quality, Severity, Text
+from devices.kind import DeviceKind
+from devices.kind import Displacement as Watch
+
+_TILT, _GRAVITY, _UNCONFIRMED, _SUSPECT = 1, 2, 4, 8  # what an opening rests on
+_SURE: Final = _TILT | _GRAVITY
+_AGREE_DEG: Final = 5.0  # ours: device's tilt and gravity tell the same angle within this …
+_AGREE_SHARE: Final = 0.25  # … or this share of it
+_G: Final = 1e-3  # m[g] to g
+_DOUBTFUL: Final = 0.6  # confidence of one row
+_BACK: Final = Text("已回到静置姿态", "back in its rest position")
+
+
+class _CoverState(RestState):
+    """Attitude, and which rules are open.
+
+    Attributes:
+        by: What evidence the opening rests on, bits; 0: none is open.
+        since: Time of the first row of the evidence at hand, or of the open episode.
+        displaced: When the open shift or settling began.
+        settling: It is a settling.
+        upright: Consecutive rows in which the device's own tilt is near 0.
+        turned: Consecutive quiet rows in which only the device's own tilt tells an angle.
+        tilted: The last of those angles.
+    """
+
+    by: NDArray[np.int8]
+    since: NDArray[np.int64]
+    displaced: NDArray[np.int64]
+    settling: Bools
+    upright: NDArray[np.int64]
+    turned: NDArray[np.int64]
+    tilted: Floats
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "by": Field(np.int8),
+                "since": Field(np.int64),
+                "displaced": Field(np.int64),
+                "settling": Field(np.bool_),
+                "upright": Field(np.int64),
+                "turned": Field(np.int64),
+                "tilted": Field(np.float64),
+            }
+        )
+
+
+class Displacement(StatefulStage[_CoverState]):
+    """One displacement watch of one kind.
+
+    Args:
+        kind: The kind.
+        watch: Its watch.
+    """
+
+    name = "displacement"
+    version = 1
+
+    def __init__(self, kind: DeviceKind, watch: Watch) -> None:
+        self._watch = watch
+        self._columns = Columns(kind)
+        self._tilt = self._columns.metric(watch.tilt)
+        self._severity = {rule.rule_id: rule.severity for rule in kind.rules}
+        super().__init__(_CoverState())
+
+    def apply(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`core.batch.Stage.apply`."""
+        rows = live_rows(batch)
+        return [
+            finding
+            for at in passes(batch.device_no[rows])
+            for finding in self._step(batch, rows[at])
+        ]
+
+    def _step(self, batch: Batch, rows: Rows) -> list[Finding]:
+        """Step one row of each of several devices."""
+        state = self.state
+        tilt = self._read(batch, self._watch.tilt, rows)
+        believed = (batch.quality[rows] & int(Quality.CLOCK_SUSPECT)) == 0
+        found = self._suspects(batch, rows[~believed], tilt[~believed])
+        rows, tilt = rows[believed], tilt[believed]
+        at = state.rows(batch.device_no[rows])
+        gravity = [self._read(batch, name, rows) * _G for name in self._watch.acceleration]
+        before = state.by[at].copy()
+        nothing = (before == 0) & (state.far[at] + state.loose[at] + state.turned[at] == 0)
+        state.since[at] = np.where(nothing, batch.ts[rows], state.since[at])
+        verdict = attitude.step(
+            state,
+            at,
+            np.stack(gravity, 1),
+            self._read(batch, self._watch.temperature, rows),
+            (before != 0) | (tilt > attitude.FAR_DEG),
+        )
+        after = self._weigh(at, tilt, verdict, before)
+        changed = (before != after) | verdict.shifts | verdict.settles | verdict.ended
+        for n in np.flatnonzero(changed):
+            case = _Case(batch, int(rows[n]), int(at[n]), float(tilt[n]), float(verdict.angle[n]))
+            found += self._opening(case, int(before[n]))
+            begins = bool(verdict.shifts[n] or verdict.settles[n])
+            if begins:
+                state.displaced[case.at] = batch.ts[case.row]
+                state.settling[case.at] = verdict.settles[n]
+                how_far, score = float(verdict.level[n]), float(verdict.score[n])
+                found.append(self._displaced(case, how_far, score))
+            elif verdict.ended[n]:
+                found.append(self._restored(case))
+        return found
+
+    def _read(self, batch: Batch, name: str, rows: Rows) -> Floats:
+        return self._columns.read(batch, name, rows).astype(np.float64)
+
+    def _weigh(
+        self, at: Rows, tilt: Floats, verdict: Verdict, before: NDArray[np.int8]
+    ) -> NDArray[np.int8]:
+        """Weigh what a row of each device says of an opening; store and return the bits."""
+        state, wide = self.state, self._watch.open_deg
+        near = tilt < attitude.RIGHTED_DEG
+        upright = np.where(np.isnan(tilt), state.upright[at], (state.upright[at] + 1) * near)
+        state.upright[at] = upright
+
+        between = verdict.quiet & (tilt > attitude.FAR_DEG) & (tilt < wide)
+        alone = between & ~verdict.known
+        alike = np.abs(tilt - state.tilted[at]) <= _AGREE_DEG
+        again = alone & (state.turned[at] > 0) & alike
+        state.turned[at] = np.where(again, state.turned[at] + 1, alone)
+        state.tilted[at] = tilt
+        agree = np.abs(tilt - verdict.angle) <= np.maximum(_AGREE_DEG, _AGREE_SHARE * tilt)
+        once = alone | between & agree & (state.far[at] == 1) & ~state.moved[at]
+
+        by = before.astype(np.int64)
+        by |= np.where((tilt >= wide) | again, _TILT, 0) | np.where(verdict.opens, _GRAVITY, 0)
+        by |= np.where(once & (by == 0), _UNCONFIRMED, 0) if self._watch.wakes else 0
+        stands = upright >= attitude.RIGHTED_ROWS
+        back = verdict.quiet & np.where(verdict.known, verdict.angle <= attitude.FAR_DEG, near)
+        doubt_ends = stands | back | verdict.shifts | ((by & _SURE) != 0)
+        by &= ~np.where(doubt_ends, _UNCONFIRMED, 0)
+        by &= ~np.where(stands, _TILT | _SUSPECT, 0)
+        by &= ~np.where(verdict.righted, _GRAVITY, 0)
+        state.by[at] = by
+        return state.by[at]
+
+    def _suspects(self, batch: Batch, rows: Rows, tilt: Floats) -> list[Finding]:
+        """Take a device's own tilt at its word although its clock is wrong; once a device."""
+        state, found = self.state, []
+        for n in np.flatnonzero(tilt >= self._watch.open_deg):
+            row = int(rows[n])
+            at = int(state.rows(batch.device_no[[row]])[0])
+            if state.by[at]:
+                continue
+            state.by[at], state.since[at] = _SUSPECT, batch.ts[row]
+            case = _Case(batch, row, at, float(tilt[n]), np.nan)
+            finding = self._own_tilt(case, Edge.OPEN, self._watch.open_deg)
+            doubt = Text("（设备时钟不可信）", " (its clock is not believed)")
+            found.append(_marked(finding, "clock_suspect", doubt))
+        return found
+
+    def _opening(self, case: "_Case", before: int) -> list[Finding]:
+        """Tell how the opening changed, if it did."""
+        after = int(self.state.by[case.at])
+        if before and not after:
+            value = case.tilt if np.isnan(case.angle) else case.angle
+            return [self._open(case, Edge.CLEAR, _BACK, value, attitude.RIGHTED_DEG)]
+        if after == before or before & _SURE or not after:
+            return []
+        edge = Edge.UPDATE if before else Edge.OPEN
+        if after & _GRAVITY:
+            explain = Text(
+                f"偏离静置姿态 {case.angle:.1f}°（连续静止读数一致）",
+                f"turned {case.angle:.1f} deg from rest in agreeing quiet readings",
+            )
+            return [self._open(case, edge, explain, case.angle, attitude.FAR_DEG)]
+        if after & _TILT:
+            wide = case.tilt >= self._watch.open_deg
+            limit = self._watch.open_deg if wide else attitude.FAR_DEG
+            return [self._own_tilt(case, edge, limit)]
+        finding = self._own_tilt(case, edge, attitude.FAR_DEG)
+        doubt = Text("，仅一次静止读数，待确认", " in one quiet reading, not yet confirmed")
+        return [replace(_marked(finding, "unconfirmed", doubt), confidence=_DOUBTFUL)]
+
+    def _own_tilt(self, case: "_Case", edge: Edge, limit: float) -> Finding:
+        """Return a finding that rests on the tilt which the device computed itself."""
+        metric = self._tilt
+        explain = Text(
+            f"{metric.label.zh} {quantity(case.tilt, metric)} ≥ {quantity(limit, metric)}",
+            f"{metric.label.en} {quantity_en(case.tilt, metric)} at or above "
+            f"{quantity_en(limit, metric)}",
+        )
+        return self._open(case, edge, explain, case.tilt, limit)
+
+    def _open(
+        self, case: "_Case", edge: Edge, explain: Text, value: float, limit: float
+    ) -> Finding:
+        finding = self._finding(case, self._watch.open_rule, edge, explain)
+        first_ts = int(self.state.since[case.at])
+        return replace(finding, kind="open", first_ts=first_ts, value=value, limit=limit)
+
+    def _displaced(self, case: "_Case", how_far: float, score: float) -> Finding:
+        settling = bool(self.state.settling[case.at])
+        zh, en = ("缓慢沉降", "settled") if settling else ("发生位移", "shifted")
+        explain = Text(
+            f"{zh}：偏离静置姿态 {how_far:.1f}°（已扣除温度影响）",
+            f"{en}: {how_far:.1f} deg from rest after temperature compensation",
+        )
+        return replace(
+            self._moved(case, Edge.OPEN, explain),
+            value=how_far,
+            limit=attitude.SIZE_DEG,
+            score=score,
+        )
+
+    def _restored(self, case: "_Case") -> Finding:
+        return replace(self._moved(case, Edge.CLEAR, _BACK), value=case.angle)
+
+    def _moved(self, case: "_Case", edge: Edge, explain: Text) -> Finding:
+        settling = bool(self.state.settling[case.at])
+        rule_id = self._watch.settle_rule if settling else self._watch.shift_rule
+        finding = self._finding(case, rule_id, edge, explain)
+        first_ts = int(self.state.displaced[case.at])
+        return replace(finding, kind="settle" if settling else "shift", first_ts=first_ts)
+
+    def _finding(self, case: "_Case", rule_id: str, edge: Edge, explain: Text) -> Finding:
+        """Return what findings of all three rules have in common."""
+        batch, row = case.batch, case.row
+        return Finding(
+            device_no=int(batch.device_no[row]),
+            rule_id=rule_id,
+            detector=self.name,
+            kind="",
+            edge=edge,
+            ts=int(batch.ts[row]),
+            first_ts=int(batch.ts[row]),
+            received_at=int(batch.rx[row]),
+            severity=self._severity.get(rule_id, Severity.ORANGE),
+            explain=explain,
+            metric=self._watch.tilt,
+            expected=0.0,
+            unit=self._tilt.unit,
+            quality=int(batch.quality[row]),
+            detail={
+                "noise_deg": round(float(self.state.noise[case.at]), 3),
+                "rows_learnt": int(self.state.learnt[case.at]),
+                "source": self._watch.source,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One row of one device: where it is in the batch and in the state, and its two angles."""
+
+    batch: Batch
+    row: int
+    at: int
+    tilt: float
+    angle: float
+
+
+def _marked(finding: Finding, flag: str, doubt: Text) -> Finding:
+    """Return a finding with a flag, and the doubt behind it at the end of its sentence."""
+    explain = Text(finding.explain.zh + doubt.zh, finding.explain.en + doubt.en)
+    return replace(finding, flags=(flag,), explain=explain)

@@ -1,0 +1,218 @@
+"""What a stage remembers: named arrays with one row a device, and their form as bytes.
+
+Struct of arrays, so that a step gathers the rows of a batch, computes on columns and scatters them
+back. A snapshot is msgpack with a checksum: no pickle, since what is loaded at start decides what
+runs. It is refused when a byte of it is wrong, or when it was taken by another version of the
+stage; whoever loads then starts from empty state.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.batch import Batch, DeviceEvent, Finding
+
+_LEAST_ROWS: Final = 64
+_CHECKSUM_BYTES: Final = 4
+
+Rows = NDArray[np.intp]
+"""Row numbers of a state, or positions in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One array of a state.
+
+    Attributes:
+        dtype: The type of its elements.
+        shape: The shape of one device's part.
+        fill: What it holds for a device never seen.
+    """
+
+    dtype: type[np.generic]
+    shape: tuple[int, ...] = ()
+    fill: float = 0
+
+
+class _Array(msgspec.Struct, frozen=True, array_like=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    stage: str
+    version: int
+    arrays: dict[str, _Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Rows set aside by :meth:`State.save`, for :meth:`State.restore`."""
+
+    size: int
+    rows: Rows
+    arrays: dict[str, NDArray[Any]]
+
+
+class State:
+    """Arrays by name, each an attribute; a subclass declares them for the type checker.
+
+    Args:
+        fields: What to remember, by name.
+
+    Attributes:
+        size: How many devices have a row.
+    """
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        self._fields = dict(fields)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.size = 0
+        self._ids = np.zeros(_LEAST_ROWS, np.int32)
+        self._row_of = np.full(_LEAST_ROWS, -1, np.int32)  # by device_no, which is small and dense
+        for name, field in self._fields.items():
+            setattr(self, name, np.full((_LEAST_ROWS, *field.shape), field.fill, field.dtype))
+
+    def find(self, device_no: NDArray[np.int32]) -> Rows:
+        """Return the row of each device, -1 where it has none."""
+        known = device_no < len(self._row_of)
+        return np.where(known, self._row_of[np.where(known, device_no, 0)], -1).astype(np.intp)
+
+    def rows(self, device_no: NDArray[np.int32]) -> Rows:
+        """Return the row of each device, making those that are missing."""
+        found = self.find(device_no)
+        missing = found < 0
+        if missing.any():
+            self._add(np.unique(device_no[missing]))
+            found = self.find(device_no)
+        return found
+
+    def _add(self, device_no: NDArray[np.int32]) -> None:
+        size = self.size + len(device_no)
+        self._ids = _grown(self._ids, size, 0)
+        self._row_of = _grown(self._row_of, int(device_no.max()) + 1, -1)
+        for name, field in self._fields.items():
+            setattr(self, name, _grown(getattr(self, name), size, field.fill))
+        self._ids[self.size : size] = device_no
+        self._row_of[device_no] = np.arange(self.size, size)
+        self.size = size
+
+    def save(self, device_no: NDArray[np.int32]) -> Saved:
+        """Set the rows of some devices aside."""
+        rows = self.find(np.unique(device_no))
+        rows = rows[rows >= 0]
+        return Saved(self.size, rows, {name: getattr(self, name)[rows] for name in self._fields})
+
+    def restore(self, saved: Saved) -> None:
+        """Undo all that happened to these devices since :meth:`save`; new ones are forgotten."""
+        self._row_of[self._ids[saved.size : self.size]] = -1
+        for name, field in self._fields.items():
+            array = getattr(self, name)
+            array[saved.size : self.size] = field.fill
+            array[saved.rows] = saved.arrays[name]
+        self.size = saved.size
+
+    def dump(self, stage: str, version: int) -> bytes:
+        """Return the state as bytes; the same state gives the same bytes."""
+        arrays = {name: getattr(self, name) for name in self._fields} | {"": self._ids}
+        parts = {name: array[: self.size] for name, array in arrays.items()}
+        body = msgspec.msgpack.encode(
+            _Snapshot(
+                stage,
+                version,
+                {
+                    name: _Array(part.dtype.str, part.shape, part.tobytes())
+                    for name, part in parts.items()
+                },
+            )
+        )
+        return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
+
+    def load(self, data: bytes, stage: str, version: int) -> None:
+        """Take over a dumped state; on an error the present one stays.
+
+        Raises:
+            ValueError: The bytes are damaged, or of another stage, version or shape.
+        """
+        body = data[_CHECKSUM_BYTES:]
+        if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != data[:_CHECKSUM_BYTES]:
+            raise ValueError(f"state of {stage}: the checksum is wrong")
+        try:
+            snapshot = msgspec.msgpack.decode(body, type=_Snapshot)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"state of {stage}: {error}") from error
+        if (snapshot.stage, snapshot.version) != (stage, version):
+            raise ValueError(
+                f"state of {stage} version {version}: this is {snapshot.stage}"
+                f" version {snapshot.version}"
+            )
+        fields = self._fields | {"": Field(np.int32)}
+        if snapshot.arrays.keys() != fields.keys():
+            raise ValueError(f"state of {stage}: its arrays are not those of this version")
+        arrays = {name: _decode(snapshot.arrays[name], field) for name, field in fields.items()}
+        ids = arrays.pop("")
+        if any(len(array) != len(ids) for array in arrays.values()) or (ids < 0).any():
+            raise ValueError(f"state of {stage}: its arrays do not fit together")
+        self._clear()
+        if len(ids):
+            self._add(ids)
+        for name, array in arrays.items():
+            getattr(self, name)[: len(ids)] = array
+
+
+S = TypeVar("S", bound=State)
+
+
+class StatefulStage(Generic[S]):
+    """A stage whose whole memory is one state; what it overrides decides what it judges.
+
+    Args:
+        state: Its memory.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def __init__(self, state: S) -> None:
+        self.state = state
+
+    def apply(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`core.batch.Stage.apply`."""
+        del batch
+        return []
+
+    def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        """See :meth:`core.batch.Stage.apply_events`."""
+        del events
+        return []
+
+    def dump(self) -> bytes:
+        """See :meth:`core.batch.Stage.dump`."""
+        return self.state.dump(self.name, self.version)
+
+    def load(self, state: bytes) -> None:
+        """See :meth:`core.batch.Stage.load`."""
+        self.state.load(state, self.name, self.version)
+
+
+def _grown(array: NDArray[Any], least: int, fill: float) -> NDArray[Any]:
+    """Return an array of at least so many rows: itself, or a copy of doubled length."""
+    if least <= len(array):
+        return array
+    more = np.full((max(2 * len(array), least), *array.shape[1:]), fill, array.dtype)
+    more[: len(array)] = array
+    return more
+
+
+def _decode(array: _Array, field: Field) -> NDArray[Any]:
+    if array.dtype != np.dtype(field.dtype).str or array.shape[1:] != field.shape:
+        raise ValueError(f"an array of {array.dtype}{array.shape} where {field} belongs")
+    return np.frombuffer(array.data, array.dtype).reshape(array.shape)
