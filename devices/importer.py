@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -89,7 +89,9 @@ def import_file(
     return report
 
 
-def _open_rows(sheet: Sheet, path: Path, stream: Any, encoding: str, problems: Problems) -> Rows:
+def _open_rows(
+    sheet: Sheet, path: Path, stream: BinaryIO, encoding: str, problems: Problems
+) -> Rows:
     """Begin to read the rows of a file, by its name."""
     csv.field_size_limit(_CELL_LIMIT)
     match path.suffix.lower():

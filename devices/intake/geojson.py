@@ -6,7 +6,7 @@ Long files are not loaded whole: a window slides over the text and each feature 
 import io
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from core.model import Text
 from devices.intake.problems import Problems
@@ -104,7 +104,7 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def read_geojson(stream: io.BufferedReader, encoding: str, problems: Problems) -> Rows:
+def read_geojson(stream: BinaryIO, encoding: str, problems: Problems) -> Rows:
     """Begin to read a GeoJSON file; its columns are the properties of its first feature."""
     scanner = _Scanner(io.TextIOWrapper(stream, encoding))
     rows = _rows(scanner, problems)

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from core.model import Text
 from devices.intake.problems import Problems
@@ -42,7 +42,7 @@ class Rows:
     geographic: bool = False
 
 
-def read_csv(stream: io.BufferedReader, encoding: str, problems: Problems) -> Rows:
+def read_csv(stream: BinaryIO, encoding: str, problems: Problems) -> Rows:
     """Begin to read a CSV file: comma, semicolon or tab, whichever its first line has most of."""
     text = io.TextIOWrapper(stream, encoding, newline="")
     delimiter = max(_DELIMITERS, key=text.readline().count)
