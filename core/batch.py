@@ -138,6 +138,7 @@ class Stage(Protocol):
         """Judge the rows. May OR bits into ``batch.quality``; changes nothing else of it.
 
         Rows that are late, out of order, or of a clock that is not believed never change state.
+        Where this raises, it has changed nothing.
         """
 
     def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:

@@ -11,10 +11,8 @@ from typing import Any
 from analytics.stages.care import Care
 from analytics.stages.displacement import Displacement
 from analytics.stages.events import Events
-from analytics.stages.guard import Guarded
 from analytics.stages.limits import Limits
 from analytics.stages.order import Order
-from analytics.stages.state import StatefulStage
 from core.batch import Stage
 from devices.kind import DeviceKind
 from devices.kind import Displacement as DisplacementWatch
@@ -23,8 +21,8 @@ from devices.kind import Displacement as DisplacementWatch
 def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> list[Stage]:
     """Return the stages of a kind, in the order in which each batch goes through them.
 
-    No two share a name, and none ever raises from ``apply`` or ``apply_events``: a defect costs
-    one device's verdict and is told as ``stage_failed``.
+    No two share a name. One that raises has changed nothing, so that whoever calls it may halve
+    the batch until the guilty device is alone.
 
     Args:
         kind: Whose watches to make stages of.
@@ -32,11 +30,10 @@ def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> l
             hub time.
     """
     watches = [watch for watch in kind.watches if isinstance(watch, DisplacementWatch)]
-    stages: list[StatefulStage[Any]] = [
+    return [
         Order(),
         Care(kind),
         Limits(kind, limits),
         *(Displacement(kind, watch) for watch in watches),
         Events(kind),
     ]
-    return [Guarded(stage) for stage in stages]

@@ -83,8 +83,8 @@ class Care(StatefulStage[_CareState]):
         self._told = np.array([fault.rule_id in severity for fault in _FAULTS])
         super().__init__(_CareState())
 
-    def apply(self, batch: Batch) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply`."""
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge`."""
         rows = live_rows(batch)
         if not len(rows):
             return []

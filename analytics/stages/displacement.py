@@ -93,8 +93,8 @@ class Displacement(StatefulStage[_CoverState]):
         self._severity = {rule.rule_id: rule.severity for rule in kind.rules}
         super().__init__(_CoverState())
 
-    def apply(self, batch: Batch) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply`."""
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge`."""
         rows = live_rows(batch)
         return [
             finding

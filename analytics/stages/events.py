@@ -59,8 +59,8 @@ class Events(StatefulStage[_EventState]):
         self._ended = {event.clears for event in told if event.clears}
         super().__init__(_EventState(len(rules)))
 
-    def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply_events`."""
+    def judge_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge_events`."""
         found = (
             self._judge(event)
             for event in sorted(events, key=lambda event: (event.device_no, event.ts))

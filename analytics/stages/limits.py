@@ -87,8 +87,8 @@ class Limits(StatefulStage[_LimitState]):
         """Return a number of each limit, once a step."""
         return np.array([getattr(limit, attribute) for limit in self._limits])[self._limit_of]
 
-    def apply(self, batch: Batch) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply`."""
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge`."""
         rows = live_rows(batch)
         if not len(rows):
             return []

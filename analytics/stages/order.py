@@ -85,8 +85,8 @@ class Order(StatefulStage[_OrderState]):
     def __init__(self) -> None:
         super().__init__(_OrderState())
 
-    def apply(self, batch: Batch) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply`; finds nothing, sets quality bits."""
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge`; finds nothing, sets quality bits."""
         rows = fresh_rows(batch)
         if not len(rows):
             return []

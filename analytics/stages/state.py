@@ -172,7 +172,9 @@ S = TypeVar("S", bound=State)
 
 
 class StatefulStage(Generic[S]):
-    """A stage whose whole memory is one state; what it overrides decides what it judges.
+    """A stage whose whole memory is one state: a :class:`core.batch.Stage`.
+
+    It overrides :meth:`judge` or :meth:`judge_events`.
 
     Args:
         state: Its memory.
@@ -185,12 +187,31 @@ class StatefulStage(Generic[S]):
         self.state = state
 
     def apply(self, batch: Batch) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply`."""
+        """See :meth:`core.batch.Stage.apply`; a defect that raises leaves no trace."""
+        saved, quality = self.state.save(batch.device_no), batch.quality.copy()
+        try:
+            return self.judge(batch)
+        except BaseException:
+            self.state.restore(saved)
+            batch.quality[:] = quality
+            raise
+
+    def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        """See :meth:`core.batch.Stage.apply_events`; likewise."""
+        saved = self.state.save(np.array([event.device_no for event in events], np.int32))
+        try:
+            return self.judge_events(events)
+        except BaseException:
+            self.state.restore(saved)
+            raise
+
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """Judge readings, if this stage does."""
         del batch
         return []
 
-    def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
-        """See :meth:`core.batch.Stage.apply_events`."""
+    def judge_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        """Judge the devices' own events, if this stage does."""
         del events
         return []
 

@@ -1,0 +1,241 @@
+"""The sweep for silent devices: a slow role that looks at ``device_seen`` and writes findings.
+
+Who has been announced stands in the database, in the transaction of the findings, so a restart
+announces nothing twice. One sweep runs at a time, held by an advisory lock.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import msgspec
+import numpy as np
+
+from analytics.heartbeat import Change, Fleet, GatewayLost, Heard, Lost, Memory, judge
+from analytics.stages.explain import duration
+from core.batch import Finding
+from core.clock import Clock
+from core.db import Connection, Pool, transaction
+from core.errors import StoreUnavailableError
+from core.findings import INSERT_FINDING, LOCK_FINDINGS, NOTIFY_FINDING, finding_rows
+from core.metrics import FINDINGS
+from core.model import Edge, Severity, Text, from_micros, to_micros
+from devices import KINDS
+from devices.rules import find_rule
+
+log = logging.getLogger(__name__)
+
+_VERSION: Final = 1
+_OUTAGE_US: Final = 60_000_000
+"""Microseconds without a pass after which the hub counts as having been away."""
+_NAMED_CHILDREN: Final = 200
+
+TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(1129270355)"
+SELECT_FLEET: Final = """
+SELECT d.device_no, d.device_id, d.kind, d.gateway, d.interval_s, s.last_contact_at
+  FROM hub.device d JOIN hub.device_seen s USING (device_no)
+ WHERE d.state = 'active'
+"""
+SELECT_GATEWAYS: Final = "SELECT device_id, device_no FROM hub.device WHERE kind = 'gateway'"
+SELECT_MEMORY: Final = """
+SELECT state FROM hub.detector_state
+ WHERE source = 'silence' AND kind = '' AND stage = 'silence' AND version = %s
+"""
+STORE_MEMORY: Final = """
+INSERT INTO hub.detector_state (source, kind, stage, version, state, taken_at)
+VALUES ('silence', '', 'silence', %s, %s, %s)
+ON CONFLICT (source, kind, stage) DO UPDATE
+   SET version = excluded.version, state = excluded.state, taken_at = excluded.taken_at
+"""
+
+
+async def run_sweep(*, pool: Pool, clock: Clock, every: float, grace: float) -> NoReturn:
+    """Sweep for ever.
+
+    Args:
+        pool: The database.
+        clock: The hub's clock.
+        every: Seconds between two passes.
+        grace: Seconds after this start in which nobody is announced as silent.
+    """
+    judged_from = clock.micros() + round(grace * 1e6)
+    away = False
+    while True:
+        try:
+            if await sweep(pool, clock, judged_from=judged_from, away=away) is not None:
+                away = False
+        except StoreUnavailableError as error:
+            away = True
+            log.warning("no sweep for silent devices; trying again", extra={"reason": str(error)})
+        await asyncio.sleep(every)
+
+
+async def sweep(
+    pool: Pool, clock: Clock, *, judged_from: int = 0, away: bool = False
+) -> list[Finding] | None:
+    """Make one pass.
+
+    Args:
+        pool: The database.
+        clock: The hub's clock.
+        judged_from: Nobody is announced as silent before, microseconds.
+        away: The hub could not store anything since the last pass: silence counts from now.
+
+    Returns:
+        What was found, or None where another sweep holds the lock.
+
+    Raises:
+        StoreUnavailableError: The database is not there.
+    """
+    async with transaction(pool) as conn:
+        held = await (await conn.execute(TRY_LOCK)).fetchone()
+        if held is None or not held[0]:
+            return None
+        now = clock.micros()
+        memory = await _recall(conn, now)
+        if away or now - memory.passed_at > _OUTAGE_US:
+            memory.available_since = now
+        watched = await _watched(conn)
+        changes = judge(watched.fleet, memory, now, opening=now >= judged_from)
+        findings = [_finding(change, watched, now) for change in changes]
+        await _store(conn, findings)
+        state = msgspec.msgpack.encode(memory)
+        await conn.execute(STORE_MEMORY, [_VERSION, state, from_micros(now)])
+    for finding in findings:
+        FINDINGS.labels(finding.rule_id).inc()
+    return findings
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The fleet with its names; lists run beside the fleet's arrays."""
+
+    fleet: Fleet
+    device_id: list[str]
+    kind: list[str]
+
+
+async def _watched(conn: Connection) -> _Watched:
+    """Read the devices that can be silent: active, heard before, and not of a kind that sleeps."""
+    gateways = dict(await (await conn.execute(SELECT_GATEWAYS)).fetchall())
+    rows = []
+    for row in await (await conn.execute(SELECT_FLEET)).fetchall():
+        device_no, device_id, name, gateway, own, contact = row
+        kind = KINDS.get(name)
+        if kind is not None and not kind.sleeps and find_rule(name, "offline"):
+            interval = max(own or kind.interval_s, kind.idle_interval_s or 0)
+            carrier = gateways.get(gateway, -1)
+            rows.append((device_no, carrier, interval * 1e6, to_micros(contact), device_id, name))
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    fleet = Fleet(
+        np.array(columns[0], np.int32),
+        np.array(columns[1], np.int32),
+        np.array(columns[2], np.int64),
+        np.array(columns[3], np.int64),
+    )
+    return _Watched(fleet, list(columns[4]), list(columns[5]))
+
+
+async def _recall(conn: Connection, now: int) -> Memory:
+    """Return what was said before; without any, the hub has been listening from now on."""
+    row = await (await conn.execute(SELECT_MEMORY, [_VERSION])).fetchone()
+    if row is None:
+        return Memory(passed_at=now, available_since=now)
+    try:
+        return msgspec.msgpack.decode(row[0], type=Memory)
+    except msgspec.DecodeError as error:
+        log.warning("the memory of silent devices is lost", extra={"reason": str(error)})
+        return Memory(passed_at=now, available_since=now)
+
+
+async def _store(conn: Connection, findings: Sequence[Finding]) -> None:
+    if findings:
+        await conn.execute(LOCK_FINDINGS)
+        async with conn.cursor() as cursor:
+            await cursor.executemany(INSERT_FINDING, finding_rows(findings))
+        await conn.execute(NOTIFY_FINDING)
+
+
+def _finding(change: Change, watched: _Watched, now: int) -> Finding:
+    match change:
+        case Lost():
+            return _lost(change.place, watched, now)
+        case GatewayLost():
+            return _gateway_lost(change, watched, now)
+        case Heard():
+            return _heard(change, now)
+
+
+def _lost(place: int, watched: _Watched, now: int) -> Finding:
+    fleet = watched.fleet
+    contact, interval = int(fleet.contact[place]), float(fleet.interval[place]) / 1e6
+    quiet = (now - contact) / 1e6
+    (zh, en), (every_zh, every_en) = duration(quiet), duration(interval)
+    rule = find_rule(watched.kind[place], "offline")
+    return Finding(
+        device_no=int(fleet.device_no[place]),
+        rule_id="offline",
+        detector="silence",
+        kind="lost",
+        edge=Edge.OPEN,
+        ts=now,
+        first_ts=contact,
+        received_at=now,
+        severity=rule.severity if rule else Severity.BLUE,
+        explain=Text(
+            f"已 {zh}未收到任何消息（应至少每 {every_zh}一次）",
+            f"nothing heard for {en}; expected at least every {every_en}",
+        ),
+        value=quiet,
+        expected=interval,
+        limit=float(fleet.allowed[place]) / 1e6,
+        unit="s",
+    )
+
+
+def _gateway_lost(change: GatewayLost, watched: _Watched, now: int) -> Finding:
+    rule = find_rule("gateway", "gateway_offline")
+    count = len(change.places)
+    return Finding(
+        device_no=change.gateway,
+        rule_id=rule.rule_id if rule else "offline",
+        detector="silence",
+        kind="lost",
+        edge=Edge.OPEN,
+        ts=now,
+        first_ts=change.first_ts,
+        received_at=now,
+        severity=rule.severity if rule else Severity.BLUE,
+        explain=Text(
+            f"网关下 {change.carried} 台设备中有 {count} 台同时失联",
+            f"{count} of the {change.carried} devices behind this gateway fell silent together",
+        ),
+        value=float(count),
+        expected=0.0,
+        unit="{count}",
+        detail={
+            "devices": [watched.device_id[place] for place in change.places[:_NAMED_CHILDREN]],
+            "carried": change.carried,
+        },
+    )
+
+
+def _heard(change: Heard, now: int) -> Finding:
+    rule = find_rule("gateway", "gateway_offline") if change.gateway else None
+    return Finding(
+        device_no=change.device_no,
+        rule_id=rule.rule_id if rule else "offline",
+        detector="silence",
+        kind="lost",
+        edge=Edge.CLEAR,
+        ts=now,
+        first_ts=change.first_ts,
+        received_at=now,
+        severity=rule.severity if rule else Severity.BLUE,
+        explain=Text("已恢复通信", "heard again")
+        if change.watched
+        else Text("已停用，不再监测", "out of service, no longer watched"),
+        unit="s",
+    )
