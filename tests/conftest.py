@@ -25,13 +25,17 @@ from tests.servers import (
     require_mosquitto,
     run_nats,
 )
+from tests.timescale import describe_timescaledb, open_timescaledb
 
 _SERVER = "CITYHUB_TEST_DATABASE_URL"
 
 
 def pytest_report_header() -> list[str]:
     """Say what the tests run against."""
-    return [f"databases: {_describe_database()}", f"brokers: {broker_versions()}"]
+    return [
+        f"databases: {_describe_database()}, {describe_timescaledb()}",
+        f"brokers: {broker_versions()}",
+    ]
 
 
 def _describe_database() -> str:
@@ -99,6 +103,13 @@ async def pool(database: str) -> AsyncIterator[Pool]:
     """A pool on a database of its own."""
     async with open_pool(database, 4, name="test") as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def timescaledb() -> Iterator[str]:
+    """The URL of a TimescaleDB server whose superuser we are."""
+    with open_timescaledb() as url:
+        yield url
 
 
 @pytest.fixture
