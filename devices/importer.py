@@ -7,11 +7,12 @@ the whole file at once. So 100,000 components take seconds and no more memory th
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, TextIO
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -78,8 +79,11 @@ def import_file(
         encoding = find_encoding(path, problems, lambda done: progress("check", done, total))
         if encoding is not None:
             report.encoding = encoding
-            with path.open("rb") as stream:
-                rows = _open_rows(sheet, path, stream, encoding, problems)
+            with (
+                path.open("rb") as stream,
+                io.TextIOWrapper(stream, encoding, newline="") as text,
+            ):
+                rows = _open_rows(sheet, path, text, problems)
                 work = _Import(sheet, rows, problems, report, site_key)
                 work.run(conn, lambda: progress("read", stream.tell(), total), progress)
     except OSError as error:
@@ -89,16 +93,14 @@ def import_file(
     return report
 
 
-def _open_rows(
-    sheet: Sheet, path: Path, stream: BinaryIO, encoding: str, problems: Problems
-) -> Rows:
+def _open_rows(sheet: Sheet, path: Path, text: TextIO, problems: Problems) -> Rows:
     """Begin to read the rows of a file, by its name."""
     csv.field_size_limit(_CELL_LIMIT)
     match path.suffix.lower():
         case ".csv" | ".tsv" | ".txt":
-            return read_csv(stream, encoding, problems)
+            return read_csv(text, problems)
         case ".geojson" | ".json" if sheet.geometry:
-            return read_geojson(stream, encoding, problems)
+            return read_geojson(text, problems)
     forms = ".csv or .geojson" if sheet.geometry else ".csv"
     raise ConfigError(f"{path.name}: {sheet.what} are imported from a {forms} file")
 

@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 
 from core.errors import ConflictError, NotFoundError
 from devices import KINDS
+from devices.limits import doubt_limits
 from devices.secret import device_secret, secret_hash
 from devices.topics import DEVICE_ID
 
@@ -168,15 +169,21 @@ def register(
 
     Raises:
         ConflictError: There is a device of this id.
-        ValueError: The id or the kind cannot be.
+        NotFoundError: The component, the grid cell or the department does not exist.
+        ValueError: The id, the kind or the limits cannot be.
     """
     check_identity(device_id, kind)
+    doubt = doubt_limits(kind, limits) if limits else None
+    if doubt is not None:
+        raise ValueError(doubt.en)
     hashed = secret_hash(device_secret(site_key, device_id)) if site_key else None
-    values = (device_id, kind, name, component_code, grid_code, dept_code, lon, lat, gateway)
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(
-            INSERT, [*values, feeder, interval_s, json.dumps(dict(limits or {})), hashed]
-        ).fetchone()
+    place = (component_code, grid_code, dept_code, lon, lat, gateway, feeder, interval_s)
+    values = (device_id, kind, name, *place, json.dumps(dict(limits or {})), hashed)
+    try:
+        with conn.cursor(row_factory=tuple_row) as cursor:
+            row = cursor.execute(INSERT, values).fetchone()
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise NotFoundError(error.diag.message_detail or str(error)) from error
     if row is None:
         raise ConflictError(f"there is already a device {device_id}")
     return Device(*row)

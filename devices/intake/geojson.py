@@ -3,10 +3,9 @@
 Long files are not loaded whole: a window slides over the text and each feature is decoded at once.
 """
 
-import io
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, TextIO
 
 from core.model import Text
 from devices.intake.problems import Problems
@@ -28,7 +27,7 @@ class _BrokenError(Exception):
 class _Scanner:
     """A window over JSON text that knows its line."""
 
-    def __init__(self, stream: io.TextIOBase) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._window = ""
         self._at = 0
@@ -104,9 +103,9 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def read_geojson(stream: BinaryIO, encoding: str, problems: Problems) -> Rows:
+def read_geojson(text: TextIO, problems: Problems) -> Rows:
     """Begin to read a GeoJSON file; its columns are the properties of its first feature."""
-    scanner = _Scanner(io.TextIOWrapper(stream, encoding))
+    scanner = _Scanner(text)
     rows = _rows(scanner, problems)
     first = next(rows, None)
     if first is None:

@@ -1,10 +1,9 @@
 """Rows of a CSV file, as text, each with the line it begins at."""
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, TextIO
 
 from core.model import Text
 from devices.intake.problems import Problems
@@ -42,9 +41,13 @@ class Rows:
     geographic: bool = False
 
 
-def read_csv(stream: BinaryIO, encoding: str, problems: Problems) -> Rows:
-    """Begin to read a CSV file: comma, semicolon or tab, whichever its first line has most of."""
-    text = io.TextIOWrapper(stream, encoding, newline="")
+def read_csv(text: TextIO, problems: Problems) -> Rows:
+    """Begin to read a CSV file: comma, semicolon or tab, whichever its first line has most of.
+
+    Args:
+        text: The file, opened with ``newline=""``.
+        problems: Takes what is wrong.
+    """
     delimiter = max(_DELIMITERS, key=text.readline().count)
     text.seek(0)
     reader = csv.reader(text, delimiter=delimiter, strict=True)

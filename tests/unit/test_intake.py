@@ -18,16 +18,14 @@ from devices.places import GRID_CODE
 SQUARE = [[111.0, 37.0], [111.2, 37.0], [111.2, 37.2], [111.0, 37.2], [111.0, 37.0]]
 
 
-def csv_rows(body: str, encoding: str = "utf-8") -> tuple[list[Row], Problems]:
+def csv_rows(body: str) -> tuple[list[Row], Problems]:
     problems = Problems()
-    stream = io.BytesIO(body.encode(encoding))
-    return list(read_csv(stream, encoding, problems).each), problems
+    return list(read_csv(io.StringIO(body, newline=""), problems).each), problems
 
 
 def features(body: str) -> tuple[list[Row], Problems]:
     problems = Problems()
-    stream = io.BytesIO(body.encode())
-    return list(read_geojson(stream, "utf-8-sig", problems).each), problems
+    return list(read_geojson(io.StringIO(body), problems).each), problems
 
 
 def feature(name: str, geometry: Any = None) -> dict[str, Any]:
