@@ -44,7 +44,7 @@ STAGES: Final = (
 """What ``--without`` may leave out, in the order of a reading's way."""
 
 _LOOK_S: Final = 0.2
-_PAGE_S: Final = 20.0
+_PAGE_S: Final = 10.0
 _ROLE_STOP_S: Final = 5.0
 
 
@@ -187,9 +187,7 @@ class Hub:
         programs = []
         dispatch = dict(self._dispatch())
         if self._demo and not self._settings.dispatch.url:
-            port = urlsplit(dispatch["CITYHUB_DISPATCH_URL"]).port
-            argv = ["--port", str(port), "--journal", str(self.journal)]
-            programs.append(self._program("stand-in", argv, common | dispatch))
+            programs.append(self._stand_in(dispatch, common))
         serving = {"CITYHUB_API_PORT": str(self.api_port)}
         programs += [
             self._program("serve", [], common | dispatch | serving),
@@ -203,6 +201,17 @@ class Hub:
         if self._demo and self.mqtt_address:
             programs += self._simulator(common)
         return [program for program in programs if program.name not in self._without]
+
+    def _stand_in(self, dispatch: dict[str, str], common: dict[str, str]) -> Program:
+        from cityhub.demo import control_socket
+
+        arguments = [
+            *("--port", str(urlsplit(dispatch["CITYHUB_DISPATCH_URL"]).port)),
+            *("--journal", str(self.journal)),
+            *("--hub", self.api_url),
+            *("--simulator", str(control_socket(self.folder.path))),
+        ]
+        return self._program("stand-in", arguments, common | dispatch)
 
     def _simulator(self, common: dict[str, str]) -> list[Program]:
         from cityhub.demo import has_city, simulator_arguments

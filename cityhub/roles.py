@@ -168,16 +168,32 @@ def serve(settings: Settings) -> None:
     asyncio.run(main())
 
 
-def stand_in(settings: Settings, *, port: int, journal: Path) -> None:
-    """Be a city-management platform for demos and tests."""
+def stand_in(
+    settings: Settings, *, port: int, journal: Path, hub_url: str | None, simulator: Path | None
+) -> None:
+    """Be a city-management platform for demos and tests.
+
+    Args:
+        settings: The settings.
+        port: Port on loopback.
+        journal: Where each delivery is written down.
+        hub_url: The hub's API; with it a crew signs for orders and reports back. None: nobody.
+        simulator: Control socket of the simulator, where that crew mends things.
+    """
     import uvicorn
 
+    from simulators.crew import Crew
     from simulators.platform import create_platform
 
     begin("stand-in", settings)
     if settings.dispatch.secret is None:
         raise ConfigError("set CITYHUB_DISPATCH_SECRET to the key that the hub signs with")
-    app = create_platform(secret=settings.dispatch.secret.get_secret_value(), journal=journal)
+    token = settings.api.token.get_secret_value() if settings.api.token else None
+    app = create_platform(
+        secret=settings.dispatch.secret.get_secret_value(),
+        journal=journal,
+        crew=Crew(hub_url=hub_url, token=token, simulator=simulator) if hub_url else None,
+    )
     uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
 
 

@@ -39,6 +39,12 @@ def add(commands: "Commands") -> None:
         metavar="FILE",
         help="where each order it received is written, a line each (stand-in.jsonl)",
     )
+    stand_in.add_argument(
+        "--hub", metavar="URL", help="the hub's API: a crew signs for orders and reports back there"
+    )
+    stand_in.add_argument(
+        "--simulator", type=Path, metavar="SOCKET", help="where that crew mends simulated devices"
+    )
 
 
 def _ingest(settings: "Settings", arguments: argparse.Namespace) -> None:
@@ -74,4 +80,10 @@ def _serve(settings: "Settings", _: argparse.Namespace) -> None:
 def _stand_in(settings: "Settings", arguments: argparse.Namespace) -> None:
     from cityhub.roles import stand_in
 
-    stand_in(settings, port=arguments.port, journal=arguments.journal)
+    stand_in(
+        settings,
+        port=arguments.port,
+        journal=arguments.journal,
+        hub_url=arguments.hub,
+        simulator=arguments.simulator,
+    )
