@@ -1,4 +1,4 @@
-"""What the routes share, lent to each by FastAPI: the hub's parts, a look at the tables, versions."""
+"""What the routes share, lent to each by FastAPI: the hub's parts, a look, versions, keys."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -215,7 +215,7 @@ def encode_event(row: dict[str, Any]) -> bytes:
 
 
 def _greeting(position: int, reason: str | None) -> bytes:
-    """Return the first event: it gives even a client that hears nothing more an id to resume from."""
+    """Return the first event: an id to resume from even for a client that hears no more."""
     if reason is None:
         return f'id: {position}\nevent: hello\ndata: {{"cursor":{position}}}\n\n'.encode()
     data = f'{{"cursor":{position},"reason":"{reason}"}}'

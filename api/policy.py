@@ -52,9 +52,7 @@ async def enforce(request: Request) -> None:
     """
     policy = policy_of(request.scope.get("endpoint"))
     if policy is None:
-        raise Problem(
-            403, "closed", Text("此地址未开放。", "This address is open to nobody.")
-        )
+        raise Problem(403, "closed", Text("此地址未开放。", "This address is open to nobody."))
     if policy is Policy.PUBLIC:
         return
     gate: Gate = request.app.state.gate

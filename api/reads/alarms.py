@@ -68,7 +68,7 @@ class Alarm(Shape):
     version: int
     """Send it as ``If-Match`` with an action."""
     state: str
-    """Display name of the four axes: UNACK, ACKED, RTNUN, LATCHED, SHELVED, SUPPRESSED, OOS, NORM."""
+    """The four axes in one word: UNACK, ACKED, RTNUN, LATCHED, SHELVED, SUPPRESSED, OOS, NORM."""
     state_label: Words
     condition_state: str
     ack_state: str

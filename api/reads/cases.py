@@ -15,7 +15,8 @@ OPEN_STATES: Final = (
 
 _SHOWN: Final = """
 SELECT c.*, coalesce(g.name, '') AS grid_name,
-       coalesce(d.name_zh, '') AS dept_zh, coalesce(nullif(d.name_en, ''), d.name_zh, '') AS dept_en,
+       coalesce(d.name_zh, '') AS dept_zh,
+       coalesce(nullif(d.name_en, ''), d.name_zh, '') AS dept_en,
        (SELECT coalesce(array_agg(a.alarm_id ORDER BY a.alarm_id), '{}') FROM hub.alarm a
          WHERE a.case_no = c.case_no) AS alarm_ids
   FROM hub.case c

@@ -169,10 +169,7 @@ async def device_events(look: Look, device: Row, limit: int) -> list[Row]:
     kind = KINDS.get(device["kind"])
     labels = {event.name: event.label for event in kind.events} if kind else {}
     rows = await look.rows(_EVENTS, [device["device_no"], limit])
-    return [
-        {**row, "label": _words(labels.get(row["name"]), row["name"])}
-        for row in rows
-    ]
+    return [{**row, "label": _words(labels.get(row["name"]), row["name"])} for row in rows]
 
 
 def show_kind(kind: DeviceKind) -> Kind:

@@ -50,7 +50,9 @@ SELECT (SELECT max(minute) FROM hub.ledger) AS last_minute,
        (SELECT count(*) FROM hub.quarantine WHERE state = 'open') AS quarantined,
        (SELECT coalesce(max(event_id), 0) FROM hub.event_head) AS newest_event
 """
-_SOURCES: Final = "SELECT source, position, epoch, updated_at FROM hub.source_offset ORDER BY source"
+_SOURCES: Final = (
+    "SELECT source, position, epoch, updated_at FROM hub.source_offset ORDER BY source"
+)
 _KINDS: Final = """
 SELECT d.kind, count(*) AS known, min(d.interval_s) AS least_interval_s,
        bool_or(d.interval_s IS NULL) AS any_default,

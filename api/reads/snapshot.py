@@ -97,12 +97,8 @@ async def take_snapshot(look: Look, city: City, now: datetime) -> Row:
     """Return the snapshot; ``look`` makes it consistent."""
     head = await look.row(_CURSOR)
     devices = await look.rows(_DEVICES)
-    incidents, _ = await list_incidents(
-        look, state="open", severity=None, before=None, limit=MOST
-    )
-    cases, _ = await list_cases(
-        look, CaseFilter(states=list(OPEN_STATES)), after=None, limit=MOST
-    )
+    incidents, _ = await list_incidents(look, state="open", severity=None, before=None, limit=MOST)
+    cases, _ = await list_cases(look, CaseFilter(states=list(OPEN_STATES)), after=None, limit=MOST)
     counts = await count_alarms(look)
     return {
         "cursor": head["cursor"] if head else 0,

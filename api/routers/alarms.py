@@ -2,17 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 
-from api.deps import Hub, Key, Looking, Version
+from api.deps import Looking
 from api.paging import After, Limit, Page, read_token
-from api.policy import Caller, Policy, allow
+from api.policy import Policy, allow
 from api.problems import missing
 from api.reads.alarms import Alarm, AlarmFilter, list_alarms, read_alarm
 from api.reads.events import Event, events_of
-from api.routers.doing import Acted, By, Filed, Reasoned, actor_of, perform
+from api.routers.doing import Acted, By, Doing, Filed, Reasoned
 from api.store import Row
 from core.model import Text
 
@@ -36,6 +36,7 @@ class OneAlarm(Alarm):
 @allow(Policy.STAFF)
 async def alarms(
     look: Looking,
+    *,
     state: Annotated[
         Literal["open", "unacked", "cleared", "all"],
         Query(description="`open`: going on, or latched and not yet reset."),
@@ -68,23 +69,13 @@ async def alarm(look: Looking, alarm_id: AlarmId) -> Row:
 @router.post("/{alarm_id}/acknowledge", summary="Acknowledge 确认", response_model=Acted)
 @allow(Policy.STAFF)
 async def acknowledge(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     alarm_id: AlarmId,
-    version: Version,
-    key: Key = None,
     body: Annotated[By | None, Body()] = None,
 ) -> JSONResponse:
     """Say that a person has seen it; stops sound and escalation, not the clocks of its case."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.acknowledge(
-            alarm_id, actor=actor_of(caller, body), version=version
-        ),
+    return await doing.answer(
+        lambda: doing.actions.acknowledge(alarm_id, actor=doing.actor(body), version=doing.version),
     )
 
 
@@ -93,22 +84,14 @@ async def acknowledge(
 )
 @allow(Policy.STAFF)
 async def undo_acknowledge(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     alarm_id: AlarmId,
-    version: Version,
-    key: Key = None,
     body: Annotated[By | None, Body()] = None,
 ) -> JSONResponse:
     """Take an acknowledgement back, within seconds of it."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.undo_acknowledge(
-            alarm_id, actor=actor_of(caller, body), version=version
+    return await doing.answer(
+        lambda: doing.actions.undo_acknowledge(
+            alarm_id, actor=doing.actor(body), version=doing.version
         ),
     )
 
@@ -116,22 +99,14 @@ async def undo_acknowledge(
 @router.post("/{alarm_id}/reset", summary="Reset a latched alarm 复位", response_model=Acted)
 @allow(Policy.STAFF)
 async def reset(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     alarm_id: AlarmId,
-    version: Version,
     body: Reasoned,
-    key: Key = None,
 ) -> JSONResponse:
     """Release a latched alarm whose condition is over; needs a reason."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.reset_alarm(
-            alarm_id, actor=actor_of(caller, body), reason=body.reason, version=version
+    return await doing.answer(
+        lambda: doing.actions.reset_alarm(
+            alarm_id, actor=doing.actor(body), reason=body.reason, version=doing.version
         ),
     )
 
@@ -139,19 +114,11 @@ async def reset(
 @router.post("/{alarm_id}/file", summary="File a case 立案", response_model=Filed)
 @allow(Policy.STAFF)
 async def file(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     alarm_id: AlarmId,
-    version: Version,
-    key: Key = None,
     body: Annotated[By | None, Body()] = None,
 ) -> JSONResponse:
     """Make a case of the alarm's incident."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.file(alarm_id, actor=actor_of(caller, body), version=version),
+    return await doing.answer(
+        lambda: doing.actions.file(alarm_id, actor=doing.actor(body), version=doing.version),
     )

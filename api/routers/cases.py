@@ -1,16 +1,16 @@
 """Cases: lists, one with its orders, deliveries and history, and what staff do to them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict
 
-from api.deps import Hub, Key, Looking, Version
+from api.deps import Looking
 from api.paging import After, Limit, Page, read_token
-from api.policy import Caller, Policy, allow
+from api.policy import Policy, allow
 from api.problems import missing
 from api.reads.alarms import Alarm, alarms_of_case
 from api.reads.cases import (
@@ -24,15 +24,13 @@ from api.reads.cases import (
 )
 from api.reads.events import Event, events_of
 from api.routers.alarms import Severities
-from api.routers.doing import Acted, By, Name, Reasoned, Sentence, actor_of, perform
+from api.routers.doing import Acted, By, Doing, Name, Reasoned, Sentence
 from api.store import Row
 from core.model import Text
 
 router = APIRouter(prefix="/api/v1/cases", tags=["cases"])
 
-CaseNo = Annotated[
-    str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["FY-20261121-000001"])
-]
+CaseNo = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["FY-20261121-000001"])]
 
 
 class OneCase(Case):
@@ -79,6 +77,7 @@ class Verdict(By):
 @allow(Policy.STAFF)
 async def cases(
     look: Looking,
+    *,
     state: Annotated[
         str, Query(pattern=r"^[a-z_]{1,20}$", description="`open`, `all`, or one state.")
     ] = "open",
@@ -118,22 +117,14 @@ async def case(look: Looking, case_no: CaseNo) -> Row:
 @router.post("/{case_no}/dispatch", summary="Dispatch 派遣", response_model=Acted)
 @allow(Policy.STAFF)
 async def dispatch(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     case_no: CaseNo,
-    version: Version,
     body: Dispatching,
-    key: Key = None,
 ) -> JSONResponse:
     """Send a case to a department: makes its work order and acknowledges its alarms."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.dispatch(
-            case_no, actor=actor_of(caller, body), dept=body.dept, version=version
+    return await doing.answer(
+        lambda: doing.actions.dispatch(
+            case_no, actor=doing.actor(body), dept=body.dept, version=doing.version
         ),
     )
 
@@ -141,43 +132,27 @@ async def dispatch(
 @router.post("/{case_no}/sign", summary="Sign for the work order 签收", response_model=Acted)
 @allow(Policy.STAFF)
 async def sign(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     case_no: CaseNo,
-    version: Version,
-    key: Key = None,
     body: Annotated[By | None, Body()] = None,
 ) -> JSONResponse:
     """Take the work order on."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.sign(case_no, actor=actor_of(caller, body), version=version),
+    return await doing.answer(
+        lambda: doing.actions.sign(case_no, actor=doing.actor(body), version=doing.version),
     )
 
 
 @router.post("/{case_no}/feedback", summary="Report the work done 反馈", response_model=Acted)
 @allow(Policy.STAFF)
 async def feedback(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     case_no: CaseNo,
-    version: Version,
     body: Feedback,
-    key: Key = None,
 ) -> JSONResponse:
     """Say what was done; the case then waits for verification."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.feedback(
-            case_no, actor=actor_of(caller, body), note=body.note, version=version
+    return await doing.answer(
+        lambda: doing.actions.feedback(
+            case_no, actor=doing.actor(body), note=body.note, version=doing.version
         ),
     )
 
@@ -185,22 +160,14 @@ async def feedback(
 @router.post("/{case_no}/return", summary="Return a wrong dispatch 退办", response_model=Acted)
 @allow(Policy.STAFF)
 async def return_(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     case_no: CaseNo,
-    version: Version,
     body: Reasoned,
-    key: Key = None,
 ) -> JSONResponse:
     """Give a wrongly dispatched case back; needs a reason."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.return_(
-            case_no, actor=actor_of(caller, body), reason=body.reason, version=version
+    return await doing.answer(
+        lambda: doing.actions.return_(
+            case_no, actor=doing.actor(body), reason=body.reason, version=doing.version
         ),
     )
 
@@ -208,25 +175,17 @@ async def return_(
 @router.post("/{case_no}/verify", summary="Verify 核查", response_model=Acted)
 @allow(Policy.STAFF)
 async def verify(
-    request: Request,
-    hub: Hub,
-    caller: Caller,
+    doing: Doing,
     case_no: CaseNo,
-    version: Version,
     body: Verdict,
-    key: Key = None,
 ) -> JSONResponse:
     """Judge the work on site: a pass closes the case, a failure sends it back for rework."""
-    return await perform(
-        hub,
-        request,
-        caller,
-        key,
-        lambda: hub.actions.verify(
+    return await doing.answer(
+        lambda: doing.actions.verify(
             case_no,
-            actor=actor_of(caller, body),
+            actor=doing.actor(body),
             passed=body.passed,
             note=body.note,
-            version=version,
+            version=doing.version,
         ),
     )

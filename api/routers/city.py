@@ -53,6 +53,7 @@ async def cells(
 @allow(Policy.STAFF)
 async def components(
     look: Looking,
+    *,
     grid: Annotated[str | None, Query(max_length=15)] = None,
     class_code: Annotated[
         str | None, Query(pattern=r"^[0-9]{4}$", description="Class and sub-class, 4 digits.")

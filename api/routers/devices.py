@@ -15,6 +15,7 @@ from api.reads.devices import (
     DeviceEventShape,
     DeviceFilter,
     Kind,
+    MetricShape,
     device_events,
     list_devices,
     read_device,
@@ -32,7 +33,6 @@ from api.reads.readings import (
     rolled_readings,
 )
 from api.shapes import Instant, Moment, Shape
-from api.reads.devices import MetricShape
 from api.store import Look, Row
 from core.model import Text
 from devices import KINDS
@@ -80,6 +80,7 @@ class Latest(Shape):
 @allow(Policy.STAFF)
 async def devices(
     look: Looking,
+    *,
     kind: Code = None,
     grid: Code = None,
     state: Literal["active", "maintenance", "retired"] | None = None,
@@ -115,6 +116,7 @@ async def device(look: Looking, device_id: DeviceId) -> Row:
 async def readings(
     hub: Hub,
     look: Looking,
+    *,
     device_id: DeviceId,
     metric: Annotated[
         list[str] | None, Query(max_length=64, description="Only these metrics; all without it.")
@@ -137,7 +139,7 @@ async def readings(
     known = [m.name for m in kind.metrics] if kind else []
     if unknown := [name for name in metric or () if name not in known]:
         raise missing(Text("指标", "metric"), unknown[0])
-    names = metric and list(dict.fromkeys(metric)) or known
+    names = (metric and list(dict.fromkeys(metric))) or known
     head = {
         "device_id": device_id,
         "kind": row["kind"],

@@ -1,18 +1,20 @@
 """What all actions share: who acts, acting once, the answer, and a line of audit for a refusal."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.actions import Outcome
+from api.actions import Actions, Outcome
 from api.auth import Identity, address_of
-from api.deps import Parts
+from api.deps import Hub, Key, Parts, Version
 from api.idempotency import once
-from api.problems import MEDIA_TYPE, as_problem
+from api.policy import Caller
+from api.problems import MEDIA_TYPE
 from api.shapes import Shape
 from core.db import transaction
 from core.errors import ConflictError, NotFoundError
@@ -61,49 +63,83 @@ class Filed(Acted):
     case_no: str
 
 
-def actor_of(caller: Identity, body: By | None) -> str:
-    """Return who acts: whoever logged in by name, else whom the request names."""
-    if caller.via == "session" or body is None or body.actor is None:
-        return caller.name
-    return body.actor
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One request to act.
 
-
-async def perform(
-    hub: Parts,
-    request: Request,
-    caller: Identity,
-    key: str | None,
-    act: Callable[[], Awaitable[Outcome]],
-) -> JSONResponse:
-    """Act once, and answer.
-
-    Args:
-        hub: The hub's parts.
+    Attributes:
         request: What was asked for.
+        hub: The hub's parts.
         caller: Who asked.
+        version: The version the caller saw.
         key: The caller's Idempotency-Key.
-        act: The action.
     """
 
-    async def acting() -> dict[str, Any]:
-        try:
-            outcome = await act()
-        except (ConflictError, NotFoundError) as error:
-            await _note_refusal(hub, request, caller, as_problem(error).document())
-            raise
-        answer: dict[str, Any] = {"version": outcome.version, "event_id": outcome.event_id}
-        if (case_no := getattr(outcome, "case_no", None)) is not None:
-            answer["case_no"] = case_no
-        return answer
+    request: Request
+    hub: Parts
+    caller: Identity
+    version: int | None
+    key: str | None
 
-    answer = await once(request, key, acting, pool=hub.pool, clock=hub.clock)
-    headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
-    if answer.status == 200:  # noqa: PLR2004
-        headers["ETag"] = f'"{answer.body["version"]}"'
-        return JSONResponse(dict(answer.body), headers=headers)
-    return JSONResponse(
-        dict(answer.body), answer.status, headers=headers, media_type=MEDIA_TYPE
-    )
+    @property
+    def actions(self) -> Actions:
+        """What staff can do."""
+        return self.hub.actions
+
+    def actor(self, body: By | None) -> str:
+        """Return who acts: whoever logged in by name, else whom the request names."""
+        if self.caller.via == "session" or body is None or body.actor is None:
+            return self.caller.name
+        return body.actor
+
+    async def answer(self, act: Callable[[], Awaitable[Outcome]]) -> JSONResponse:
+        """Act once, and answer."""
+
+        async def acting() -> dict[str, Any]:
+            outcome = await attempt(self.hub, self.request, self.caller, act())
+            answer: dict[str, Any] = {"version": outcome.version, "event_id": outcome.event_id}
+            if (case_no := getattr(outcome, "case_no", None)) is not None:
+                answer["case_no"] = case_no
+            return answer
+
+        hub = self.hub
+        answer = await once(self.request, self.key, acting, pool=hub.pool, clock=hub.clock)
+        headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
+        if answer.status == 200:  # noqa: PLR2004
+            headers["ETag"] = f'"{answer.body["version"]}"'
+            return JSONResponse(dict(answer.body), headers=headers)
+        return JSONResponse(
+            dict(answer.body), answer.status, headers=headers, media_type=MEDIA_TYPE
+        )
+
+
+def _deed(request: Request, hub: Hub, caller: Caller, version: Version, key: Key = None) -> Deed:
+    return Deed(request, hub, caller, version, key)
+
+
+Doing = Annotated[Deed, Depends(_deed)]
+"""What a route that acts is given."""
+
+
+async def attempt(
+    hub: Parts, request: Request, caller: Identity, acting: Awaitable[Outcome]
+) -> Outcome:
+    """Act; what is refused gets its line of audit here, what is done wrote its own."""
+    try:
+        return await acting
+    except (ConflictError, NotFoundError) as error:
+        *_, noun, object_id, action = request.url.path.split("/")
+        await audit(
+            hub,
+            request,
+            actor=caller.name,
+            action=action,
+            object_=noun.removesuffix("s"),
+            object_id=object_id,
+            outcome="refused",
+            detail={"why": str(error)},
+        )
+        raise
 
 
 async def audit(
@@ -124,19 +160,3 @@ async def audit(
     )  # fmt: skip
     async with transaction(hub.pool) as conn:
         await conn.execute(_AUDIT, row)
-
-
-async def _note_refusal(
-    hub: Parts, request: Request, caller: Identity, document: dict[str, Any]
-) -> None:
-    *_, noun, object_id, action = request.url.path.split("/")
-    await audit(
-        hub,
-        request,
-        actor=caller.name,
-        action=action,
-        object_=noun.removesuffix("s"),
-        object_id=object_id,
-        outcome="refused",
-        detail={"why": document["detail"]},
-    )

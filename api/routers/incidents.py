@@ -30,6 +30,7 @@ class OneIncident(Incident):
 @allow(Policy.STAFF)
 async def incidents(
     look: Looking,
+    *,
     state: Literal["open", "closed", "all"] = "open",
     severity: Severities = None,
     limit: Limit = 100,
@@ -45,9 +46,7 @@ async def incidents(
 
 @router.get("/{incident_id}", summary="One incident with its alarms", response_model=OneIncident)
 @allow(Policy.STAFF)
-async def incident(
-    look: Looking, incident_id: Annotated[int, InPath(ge=1, lt=1 << 63)]
-) -> Row:
+async def incident(look: Looking, incident_id: Annotated[int, InPath(ge=1, lt=1 << 63)]) -> Row:
     """Return an incident, its alarms and what happened to it."""
     row = await read_incident(look, incident_id)
     if row is None:

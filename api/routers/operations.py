@@ -95,6 +95,7 @@ async def stats(hub: Hub, look: Looking) -> Row:
 @allow(Policy.STAFF)
 async def ledger(
     look: Looking,
+    *,
     source: Annotated[str | None, Query(max_length=31)] = None,
     start: Annotated[Moment | None, Query(alias="from")] = None,
     end: Annotated[Moment | None, Query(alias="to")] = None,
@@ -118,6 +119,7 @@ async def ledger(
 @allow(Policy.STAFF)
 async def quarantine(
     look: Looking,
+    *,
     state: Literal["open", "redriven", "discarded"] | None = "open",
     code: Annotated[str | None, Query(max_length=64, description="Reason code.")] = None,
     device: Annotated[str | None, Query(max_length=64, description="Device id.")] = None,

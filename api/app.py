@@ -1,0 +1,182 @@
+"""The application: its parts put together. Nothing in it reaches another host."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api import health, lite
+from api.actions import Actions
+from api.auth import Gate, check_binding
+from api.deps import Parts
+from api.feed import Feed
+from api.guard import HEADERS, Guard
+from api.lite.refusal import answer_lite
+from api.policy import Policy, allow, enforce
+from api.problems import MEDIA_TYPE, answer_problem
+from api.routers import alarms, cases, city, devices, incidents, kinds, operations, stream
+from core.clock import Clock
+from core.db import Pool
+from core.errors import CityhubError
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = "1"
+_DESCRIPTION: Final = """
+The sensor hub of a city: devices, readings, alarms 告警, incidents 事件簇, cases 案件 and work
+orders 任务单, with a live feed of everything that happens to them.
+
+Times are RFC 3339 in UTC. Texts for people come as `{"zh": …, "en": …}`. Errors are problem
+documents (RFC 9457) with `detail` and `detail_zh`. Lists give `next`; send it as `after`. Actions
+take `Idempotency-Key` and `If-Match: "version"`; 409 says who was first.
+"""
+
+own = APIRouter()
+
+ROUTERS: Final[Sequence[APIRouter]] = (
+    own,
+    health.router,
+    kinds.router,
+    devices.router,
+    alarms.router,
+    incidents.router,
+    cases.router,
+    city.router,
+    operations.router,
+    stream.router,
+    *lite.ROUTERS,
+)
+"""All there is; a test holds every route of theirs to its policy."""
+
+
+def create_app(
+    *, pool: Pool, url: str, settings: Settings, clock: Clock, actions: Actions
+) -> FastAPI:
+    """Put the application together.
+
+    Args:
+        pool: Where tables are read.
+        url: The database's URL, for notifications.
+        settings: The hub's settings.
+        clock: What time it is.
+        actions: What staff can do.
+
+    Raises:
+        ConfigError: It would be reachable from other machines without a login.
+    """
+    check_binding(settings)
+    feed = Feed(pool, url)
+    gate = Gate(settings.api, clock)
+    app = FastAPI(
+        title="cityhub",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_url=None,  # served below, under a policy as every other route
+        docs_url=None,  # these two load their scripts from another host
+        redoc_url=None,
+        dependencies=[Depends(enforce)],
+        lifespan=_tail,
+    )
+    app.state.parts = Parts(pool, settings, clock, actions, feed, gate)
+    app.state.gate = gate
+    app.state.feed = feed
+    for router in ROUTERS:
+        app.include_router(router)
+    for error in (CityhubError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _answer)
+    hosts = [*settings.api.public_hosts, settings.api.host]
+    app.add_middleware(Guard, hosts=hosts)
+    return app
+
+
+@asynccontextmanager
+async def _tail(app: FastAPI) -> AsyncIterator[None]:
+    """Tail the event log while the application runs."""
+    tailing = asyncio.create_task(app.state.feed.run(), name="feed")
+    tailing.add_done_callback(_tell)
+    try:
+        yield
+    finally:
+        app.state.feed.close()
+        tailing.cancel()
+        with suppress(asyncio.CancelledError):
+            await tailing
+
+
+def _tell(tailing: asyncio.Task[None]) -> None:
+    if not tailing.cancelled() and (error := tailing.exception()) is not None:
+        log.error("the feed has died; restart the API", exc_info=error)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    """Answer an error: people on ``/lite`` get a page, all others a problem document."""
+    lite_page = request.url.path.startswith("/lite")
+    response = answer_lite(request, error) if lite_page else await answer_problem(request, error)
+    for name, value in HEADERS.items():  # an internal error is answered outside the guard
+        response.headers.setdefault(name, value)
+    return response
+
+
+@own.get("/api/openapi.json", include_in_schema=False)
+@allow(Policy.STAFF)
+async def openapi(request: Request) -> JSONResponse:
+    """Return the description of this API (OpenAPI 3.1)."""
+    return JSONResponse(describe(request.app))
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the problem documents every route may answer."""
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = _PROBLEM
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for item in document["paths"].values():
+        for operation in item.values():
+            responses = operation["responses"]
+            responses.pop("422", None)
+            responses["4XX"] = {"description": "Refused, and why.", "content": content}
+            responses["5XX"] = {"description": "Not possible for now.", "content": content}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+_PROBLEM: Final = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "title_zh", "status", "detail", "detail_zh"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "title_zh": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "detail_zh": {"type": "string"},
+        "by": {"type": ["string", "null"], "description": "409: who was first."},
+        "at": {"type": ["string", "null"], "description": "409: when."},
+    },
+    "examples": [
+        {
+            "type": "urn:cityhub:problem:conflict",
+            "title": "Somebody acted first",
+            "title_zh": "已有他人先处理",
+            "status": 409,
+            "detail": "already acknowledged by seat 2",
+            "detail_zh": "席位2已确认",
+            "by": "席位2",
+            "at": "2026-11-21T08:00:00Z",
+        }
+    ],
+}

@@ -1,0 +1,221 @@
+"""Is the hub well? ``/healthz`` answers people and load balancers, ``/metrics`` Prometheus.
+
+Each check says what is wrong in a sentence. Silence of the devices counts only once a device has
+been heard: a hub that waits for its first message is well.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge
+from prometheus_client import generate_latest as render_metrics
+
+from api.deps import Hub, Parts
+from api.policy import Policy, allow
+from api.reads.alarms import count_alarms
+from api.reads.operations import count_devices, ledger_totals, read_lag, read_sources
+from api.routers.operations import INTERVALS
+from api.shapes import Instant, Shape, Words
+from api.store import Row, look
+from core.errors import StoreUnavailableError
+from devices import KINDS
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["operations"])
+
+LEAST_SILENCE: Final = timedelta(seconds=300)
+UNHANDLED: Final = timedelta(seconds=60)
+OUTBOX_STUCK: Final = timedelta(minutes=15)
+_HOUR: Final = 3600.0
+
+
+class CheckShape(Shape):
+    """One thing that must be so."""
+
+    name: str
+    ok: bool
+    detail: Words
+
+
+class Health(Shape):
+    """How the hub does."""
+
+    ok: bool
+    at: Instant
+    checks: list[CheckShape]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the checks look at: rows read in one look."""
+
+    lag: Row
+    devices: Sequence[Row]
+    sources: Sequence[Row]
+    ledger: Row
+
+
+@router.get(
+    "/healthz",
+    summary="Is the hub well?",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "Something is wrong; `checks` say what."}},
+)
+@allow(Policy.PUBLIC)
+async def healthz(hub: Hub) -> JSONResponse:
+    """Answer 200 if all is well, else 503, with the reasons in both."""
+    now = hub.clock.now()
+    try:
+        checks = [
+            _check("database", True, "数据库可用", "the database answers"),
+            *judge(await _read_state(hub, now), now),
+        ]
+    except StoreUnavailableError:
+        checks = [_check("database", False, "数据库不可用", "the database does not answer")]
+    health = Health(ok=all(check.ok for check in checks), at=now, checks=checks)
+    return JSONResponse(health.model_dump(mode="json"), 200 if health.ok else 503)
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@allow(Policy.STAFF)
+async def metrics(hub: Hub) -> Response:
+    """Return this process's figures, and the backlog as the database has it now."""
+    now = hub.clock.now()
+    fresh = CollectorRegistry()
+    up = Gauge("cityhub_database_up", "Whether the database answers", registry=fresh)
+    try:
+        state = await _read_state(hub, now)
+        async with look(hub.pool) as lent:
+            alarms = await count_alarms(lent)
+        up.set(1)
+        _fill(fresh, state, alarms, now)
+    except StoreUnavailableError:
+        up.set(0)
+    body = render_metrics(REGISTRY) + render_metrics(fresh)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def judge(state: State, now: datetime) -> list[CheckShape]:
+    """Return the checks of what was read.
+
+    Args:
+        state: What was read.
+        now: The hub's time.
+    """
+    lag = state.lag
+    heard = any(row["ever_heard"] for row in state.devices)
+    allowed = max(LEAST_SILENCE, 3 * _least_interval(state.devices))
+    # A minute of the ledger is named by its beginning.
+    silent = None if lag["last_minute"] is None else now - lag["last_minute"] - timedelta(minutes=1)
+    flowing = not heard or (silent is not None and silent <= allowed)
+    seconds = 0 if silent is None else max(0, round(silent.total_seconds()))
+    waiting = _age(lag["oldest_unhandled"], now)
+    stuck = _age(lag["outbox_oldest"], now)
+    dead = lag["outbox_dead"]
+    difference = state.ledger["difference"]
+    return [
+        _check(
+            "ingest",
+            flowing,
+            f"最近一条消息距今 {seconds} 秒" if heard else "尚未收到过消息",
+            f"last message {seconds} s ago" if heard else "no message has come yet",
+        ),
+        _check(
+            "source",
+            bool(state.sources) or not heard,
+            f"数据源 {len(state.sources)} 个",
+            f"sources known: {len(state.sources)}",
+        ),
+        _check(
+            "alerts",
+            waiting <= UNHANDLED,
+            f"最早未处理的检测结果等待 {waiting.seconds} 秒",
+            f"the oldest finding not handled waits {round(waiting.total_seconds())} s",
+        ),
+        _check(
+            "outbox",
+            dead == 0 and stuck <= OUTBOX_STUCK,
+            f"死信 {dead} 件，待发 {lag['outbox_waiting']} 件",
+            f"dead letters {dead}, waiting {lag['outbox_waiting']}",
+        ),
+        _check(
+            "ledger",
+            difference == 0,
+            f"账目差额 {difference}",
+            f"records unaccounted for: {difference}",
+        ),
+    ]
+
+
+async def _read_state(hub: Parts, now: datetime) -> State:
+    async with look(hub.pool) as lent:
+        return State(
+            lag=await read_lag(lent),
+            devices=await count_devices(lent, now=now, intervals=INTERVALS),
+            sources=await read_sources(lent),
+            ledger=await ledger_totals(lent),
+        )
+
+
+def _fill(
+    registry: CollectorRegistry,
+    state: State,
+    alarms: dict[int, tuple[int, int]],
+    now: datetime,
+) -> None:
+    lag = state.lag
+
+    def gauge(name: str, text: str, value: Any) -> None:
+        Gauge(f"cityhub_{name}", text, registry=registry).set(value)
+
+    by_level = Gauge("cityhub_open_alarms", "Open alarms", ["severity"], registry=registry)
+    unacked = Gauge(
+        "cityhub_unacked_alarms", "Open alarms nobody acknowledged", ["severity"], registry=registry
+    )
+    for severity, (opened, waiting) in alarms.items():
+        by_level.labels(severity).set(opened)
+        unacked.labels(severity).set(waiting)
+    known = Gauge("cityhub_devices_known", "Active devices", ["kind"], registry=registry)
+    heard = Gauge(
+        "cityhub_devices_heard", "Active devices heard in three intervals", ["kind"],
+        registry=registry,
+    )  # fmt: skip
+    for row in state.devices:
+        known.labels(row["kind"]).set(row["known"])
+        heard.labels(row["kind"]).set(row["heard"])
+    gauge("outbox_waiting", "Deliveries not yet made", lag["outbox_waiting"])
+    gauge("outbox_dead", "Dead letters", lag["outbox_dead"])
+    gauge("outbox_oldest_seconds", "Age of the oldest delivery not yet made",
+          _age(lag["outbox_oldest"], now).total_seconds())  # fmt: skip
+    gauge("finding_lag_seconds", "Age of the oldest finding not yet handled",
+          _age(lag["oldest_unhandled"], now).total_seconds())  # fmt: skip
+    gauge("quarantine_open", "Payloads in quarantine", lag["quarantined"])
+    gauge("ledger_difference", "Records unaccounted for: 0, always", state.ledger["difference"])
+    gauge("event_log_newest", "Id of the newest entry of the event log", lag["newest_event"])
+
+
+def _least_interval(devices: Sequence[Row]) -> timedelta:
+    """Return how often the most talkative device that was ever heard should report."""
+    seconds = [
+        min(
+            row["least_interval_s"] or _HOUR,
+            KINDS[row["kind"]].interval_s if row["any_default"] and row["kind"] in KINDS else _HOUR,
+        )
+        for row in devices
+        if row["ever_heard"]
+    ]
+    return timedelta(seconds=min(seconds, default=_HOUR))
+
+
+def _age(since: datetime | None, now: datetime) -> timedelta:
+    return max(now - since, timedelta(0)) if since else timedelta(0)
+
+
+def _check(name: str, ok: bool, zh: str, en: str) -> CheckShape:
+    return CheckShape(name=name, ok=ok, detail=Words(zh=zh, en=en))

@@ -1,0 +1,166 @@
+"""Every word of ``/lite`` that the server's data does not bring, in both languages."""
+
+from typing import Final
+
+from core.model import Text
+
+TITLE: Final = Text("城市传感中枢", "City sensor hub")
+ALARMS: Final = Text("告警", "Alarms")
+CASES: Final = Text("案件", "Cases")
+DEVICES: Final = Text("设备", "Devices")
+SKIP: Final = Text("跳到正文", "Skip to content")
+PAGES: Final = Text("页面", "Pages")
+LOGOUT: Final = Text("退出", "Log out")
+LOGIN: Final = Text("登录", "Log in")
+LOGIN_HELP: Final = Text(
+    "令牌由管理员在设置 api.token 中设定；姓名或席位写入操作记录。",
+    "The token is what the administrator set as api.token; the name or seat goes into the log.",
+)
+WRONG_TOKEN: Final = Text("令牌不正确，请重试。", "That token is not right; try again.")
+TOKEN: Final = Text("令牌", "Token")
+NAME_OR_SEAT: Final = Text("姓名或席位", "Name or seat")
+REFRESHING: Final = Text("每 10 秒刷新", "Refreshes every 10 s")
+PAUSE: Final = Text("暂停刷新", "pause")
+PAUSED: Final = Text("已暂停刷新", "Refreshing is paused")
+RESUME: Final = Text("恢复刷新", "resume")
+STILL: Final = Text("本页含表单，不自动刷新", "This page has forms and does not refresh itself")
+OPEN: Final = Text("未结束", "Open")
+UNACKED: Final = Text("未确认", "Unacknowledged")
+ALL: Final = Text("全部", "All")
+ALL_LEVELS: Final = Text("全部等级", "All levels")
+CITY: Final = Text("城市事件", "City")
+MAINTENANCE: Final = Text("设备运维", "Device care")
+SYSTEM: Final = Text("平台", "Hub")
+SHOW: Final = Text("显示", "Show")
+OPEN_ALARMS: Final = Text("未结束告警", "Open alarms")
+UNACKED_OF: Final = Text("其中未确认", "unacknowledged")
+NO_ALARMS: Final = Text("没有符合条件的告警。", "No alarm matches.")
+NO_ALARMS_HINT: Final = Text(
+    "新告警会自动出现在这里，最需要处理的在最前。",
+    "New alarms appear here by themselves, those that need work first.",
+)
+NO_CASES: Final = Text("没有符合条件的案件。", "No case matches.")
+NO_CASES_HINT: Final = Text(
+    "红色告警自动立案；其他告警可在告警页立案。",
+    "Red alarms become cases by themselves; others are filed from their alarm's page.",
+)
+NO_DEVICES: Final = Text("没有符合条件的设备。", "No device matches.")
+NO_DEVICES_HINT: Final = Text(
+    "用 cityhub import devices 导入，或用 cityhub device add 登记。",
+    "Bring them in with: cityhub import devices, or: cityhub device add.",
+)
+NO_READINGS: Final = Text("尚无读数。", "No reading yet.")
+NO_EVENTS: Final = Text("尚无设备事件。", "No signal yet.")
+NOTHING: Final = Text("无", "none")
+MORE: Final = Text("下一页", "Next page")
+SHOWN_FIRST: Final = Text("只显示最需要处理的 200 条。", "Only the 200 that need work first.")
+ACKNOWLEDGE: Final = Text("确认", "Acknowledge")
+UNDO: Final = Text("撤销确认", "Undo")
+RESET: Final = Text("复位", "Reset")
+FILE: Final = Text("立案", "File a case")
+REASON: Final = Text("理由", "Reason")
+DISPATCH: Final = Text("派遣", "Dispatch")
+DISPATCH_TO: Final = Text("派往单位", "To department")
+SIGN: Final = Text("签收", "Sign for it")
+FEEDBACK: Final = Text("反馈", "Report done")
+FEEDBACK_NOTE: Final = Text("处置情况", "What was done")
+RETURN: Final = Text("退办", "Return")
+VERIFY: Final = Text("核查", "Verify")
+VERIFY_NOTE: Final = Text("核查情况", "What you found")
+PASSED: Final = Text("核查通过，结案", "Passed, close the case")
+FAILED: Final = Text("不通过，返工", "Failed, rework")
+ACTOR: Final = Text("经办人", "By")
+ACTIONS: Final = Text("操作", "Actions")
+NO_ACTIONS: Final = Text("当前环节没有可做的操作。", "Nothing to do at this stage.")
+WHY: Final = Text("原因", "Why")
+DEVICE: Final = Text("设备", "Device")
+PLACE: Final = Text("位置", "Place")
+STATE: Final = Text("状态", "State")
+LEVEL: Final = Text("等级", "Level")
+VALUE: Final = Text("数值", "Value")
+LIMIT: Final = Text("阈值", "Limit")
+CASE: Final = Text("案件", "Case")
+STARTED: Final = Text("起始", "Started")
+RAISED: Final = Text("产生", "Raised")
+LAST_SEEN: Final = Text("最近触发", "Last seen")
+ACKED_BY: Final = Text("确认人", "Acknowledged by")
+REPEATS: Final = Text("重复", "Repeats")
+HISTORY: Final = Text("经过", "History")
+TIME: Final = Text("时间", "Time")
+WHO: Final = Text("操作者", "Who")
+WHAT: Final = Text("动作", "What")
+NOTE: Final = Text("说明", "Note")
+DEPARTMENT: Final = Text("处置单位", "Department")
+REPORTED: Final = Text("上报", "Reported")
+DUE: Final = Text("处置截止", "Due")
+OVERDUE: Final = Text("已超期", "overdue")
+WORK_ORDERS: Final = Text("任务单", "Work orders")
+DELIVERIES: Final = Text("送达城管平台", "Sent to the city's platform")
+ORDER: Final = Text("单号", "Number")
+ISSUED: Final = Text("下发", "Issued")
+MESSAGE: Final = Text("报文", "Message")
+ATTEMPTS: Final = Text("次数", "Tries")
+DELIVERED: Final = Text("送达", "Delivered")
+KIND: Final = Text("类型", "Kind")
+ID: Final = Text("编号", "Id")
+GIVEN_NAME: Final = Text("名称", "Name")
+LAST_CONTACT: Final = Text("最近联系", "Last heard")
+NEVER: Final = Text("从未", "never")
+FIND: Final = Text("查找编号或名称", "Find by id or name")
+READINGS: Final = Text("最近读数", "Last readings")
+METRICS: Final = Text("指标", "Metrics")
+EVENTS: Final = Text("设备事件", "Signals")
+SEQ: Final = Text("序号", "Seq")
+QUALITY: Final = Text("质量", "Quality")
+GOOD: Final = Text("正常", "good")
+MASTER: Final = Text("归属", "Carried by")
+BACK: Final = Text("返回", "Back")
+GO_ON: Final = Text("回到告警", "Go to the alarms")
+LOWEST: Final = Text("最低", "min")
+HIGHEST: Final = Text("最高", "max")
+STARTS: Final = Text("开始", "on")
+ENDS: Final = Text("结束", "off")
+FILED_AS: Final = Text("已立案", "case")
+MAIN_PAGE_LATER: Final = Text(
+    "完整的指挥页面将在后续版本提供；本页不需要脚本，始终可用。",
+    "The full command-centre page comes in a later version; this one needs no scripts and always"
+    " works.",
+)
+
+STAGES: Final = (
+    Text("发现", "Found"),
+    Text("立案", "Filed"),
+    Text("派遣", "Dispatched"),
+    Text("处置", "Handled"),
+    Text("核查", "Verified"),
+    Text("结案", "Closed"),
+)
+
+SAID: Final = {
+    "acknowledge": Text("已确认。", "Acknowledged."),
+    "undo-acknowledge": Text("已撤销确认。", "Acknowledgement taken back."),
+    "reset": Text("已复位。", "Reset."),
+    "file": Text("已立案。", "Filed."),
+    "dispatch": Text("已派遣。", "Dispatched."),
+    "sign": Text("已签收。", "Signed for."),
+    "feedback": Text("已反馈，等待核查。", "Reported done; now to be verified."),
+    "return": Text("已退办。", "Returned."),
+    "verify": Text("核查结果已记录。", "The verdict is on record."),
+}
+"""What to say after an action, by its name in the address."""
+
+MARKS: Final = {
+    "unconfirmed": Text("未证实", "unconfirmed"),
+    "clock_suspect": Text("时钟存疑", "clock suspect"),
+    "data_stale": Text("数据过期", "data stale"),
+    "flapping": Text("抖动", "flapping"),
+    "stale": Text("滞留", "standing"),
+    "retroactive": Text("追溯", "in hindsight"),
+}
+"""Flags of an alarm, by column."""
+
+UNITS: Final = {
+    "1": "", "deg": "°", "Cel": "°C", "m[g]": "mg", "dB{mW}": "dBm", "{count}": "", "%": "%",
+    "km/h": "km/h", "m3/s": "m³/s", "m2": "m²",
+}  # fmt: skip
+"""UCUM codes that people write otherwise."""
