@@ -41,15 +41,20 @@ class StageError(CityhubError):
         self.stage = stage
 
 
-def check(without: Collection[str]) -> int:
-    """Run the check; return the exit code."""
+def check(without: Collection[str], *, step_s: float = STEP_S) -> int:
+    """Run the check; return the exit code.
+
+    Args:
+        without: Stages to leave out, of :data:`cityhub.hub.STAGES`.
+        step_s: How long each step may take, in seconds.
+    """
     try:
-        return asyncio.run(_run(without))
+        return asyncio.run(_run(without, step_s))
     except asyncio.CancelledError:
         return 130
 
 
-async def _run(without: Collection[str]) -> int:
+async def _run(without: Collection[str], step_s: float) -> int:
     folder = Path(tempfile.mkdtemp(prefix="cityhub-check-", dir="/var/tmp"))
     environ = {
         name: value
@@ -68,7 +73,7 @@ async def _run(without: Collection[str]) -> int:
     cancel_on_signal()
     try:
         await hub.start()
-        await _follow_theft(hub)
+        await _follow_theft(hub, step_s)
     except StageError as error:
         _say(f"FAILED  {error}")
         _say(_last_words(folder, error.stage))
@@ -89,19 +94,19 @@ def _settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     return load_settings(environ={**environ, **ours})
 
 
-async def _follow_theft(hub: Hub) -> None:
+async def _follow_theft(hub: Hub, step_s: float) -> None:
     keeping = asyncio.create_task(hub.keep())
     try:
         async with await psycopg.AsyncConnection.connect(hub.database_url, autocommit=True) as conn:
             theft = Theft(hub, conn)
-            await _follow(theft.before)
-            await _follow(theft.steps)
+            await _follow(theft.before, step_s)
+            await _follow(theft.steps, step_s)
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def _follow(steps: Sequence[Step]) -> None:
+async def _follow(steps: Sequence[Step], step_s: float) -> None:
     """Wait for each step in turn and print when it came.
 
     Raises:
@@ -110,10 +115,10 @@ async def _follow(steps: Sequence[Step]) -> None:
     start = last = time.monotonic()
     for step in steps:
         try:
-            async with asyncio.timeout(STEP_S):
+            async with asyncio.timeout(step_s):
                 words = await step.arrive()
         except TimeoutError as error:
-            raise StageError(step.stage, f"{step.missing} within {STEP_S:.0f} s") from error
+            raise StageError(step.stage, f"{step.missing} within {step_s:g} s") from error
         except (CityhubError, OSError, asyncio.IncompleteReadError) as error:
             raise StageError(step.stage, str(error)) from error
         now = time.monotonic()

@@ -33,6 +33,7 @@ def add(commands: "Commands") -> None:
     )
     # For tests of the check: leave a stage of a reading's way out. See cityhub.hub.STAGES.
     parser.add_argument("--without", action="append", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--patience", type=float, metavar="S", help=argparse.SUPPRESS)
 
 
 def _up(settings: "Settings", arguments: argparse.Namespace) -> int:
@@ -42,9 +43,9 @@ def _up(settings: "Settings", arguments: argparse.Namespace) -> int:
     if strange := set(arguments.without) - set(STAGES):
         raise ConfigError(f"there is no stage {min(strange)!r}; there are {', '.join(STAGES)}")
     if arguments.check:
-        from cityhub.check import check
+        from cityhub.check import STEP_S, check
 
-        return check(arguments.without)
+        return check(arguments.without, step_s=arguments.patience or STEP_S)
     from cityhub.up import up
 
     return up(settings, demo=arguments.demo, without=arguments.without)
