@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 10.0
 _TRIES: Final = 6
 _PAUSE_S: Final = 2.0
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by a proxy
 _GONE_BY: Final = frozenset({404, 409, 422})  # somebody else was faster, or the case is over
 
 
@@ -65,7 +66,9 @@ class Crew:
 
     def __post_init__(self) -> None:
         if not self.hub_url.startswith(("http://", "https://")):
-            raise ConfigError(f"the hub's address must start with http:// or https://, not {self}")
+            raise ConfigError(
+                f"the hub's address must start with http:// or https://, not {self.hub_url}"
+            )
 
     async def work(self, order: Order) -> None:
         """Carry out one order, from signature to report."""
@@ -107,7 +110,7 @@ class Crew:
         request = urllib.request.Request(  # noqa: S310 - checked above: http or https
             self.hub_url.rstrip("/") + path, json.dumps(body).encode(), headers, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310 - as above
+        with _OPENER.open(request, timeout=_TIMEOUT_S):
             pass
 
 

@@ -1,10 +1,10 @@
 """Lorries shake covers: bursts of 0.2 to 1 s with shocks up to 500 mg, and nothing is wrong.
 
-While it shakes, the terminal sends a row every 0.1 s. Shocks are stronger up and down than
-sideways, and swing about rest: after a burst the cover lies exactly as before. Accelerations are
-raw, so their angle is up to 30° off, some of them at the norm of a quiet row; the terminal's own
-``tilt`` is smoothed over its second awake and moves by a tenth of that. Whoever believes the angle
-of a row that shakes will alarm.
+The terminal wakes, sends a row every ``row`` seconds while it shakes, and one at rest. Shocks are
+stronger up and down than sideways, and swing about rest: after a burst the cover lies exactly as
+before. Accelerations are raw, so their angle is up to 30° off, some of them at the norm of a quiet
+row; the terminal's own ``tilt`` is smoothed over its second awake and moves by a tenth of that.
+Whoever believes the angle of a row that shakes will alarm.
 """
 
 import math
@@ -14,11 +14,11 @@ from typing import Final
 from core.model import Text
 from simulators.scenes.scene import Cast, Cue, Scene, Values, choose_devices
 
-_ROW_S: Final = 0.1
 _LEAST_S, _MOST_S = 0.2, 1.0
 _LEAST_MG: Final = 50.0
 _SIDEWAYS: Final = 0.5
 _PAUSE_S: Final = 5.0
+_REST_S: Final = 0.5
 _SMOOTHED: Final = 0.1
 
 
@@ -29,6 +29,7 @@ class _Traffic:
         chance = cast.chance
         self._chance = chance
         self._most = cast.parameters["shock"]
+        self._row_s = cast.parameters["row"]
         shocks = max(len(cast.devices), int(cast.parameters["shocks"]))
         devices = sorted(cast.devices)
         begins = sorted((chance.random(shocks) * max(cast.lasts_s - _MOST_S, 0.0)).tolist())
@@ -45,9 +46,9 @@ class _Traffic:
         found = []
         for device_id, bursts in self._bursts.items():
             for begin, end in bursts:
-                rows = int((end - begin) / _ROW_S)
-                found += [Cue(begin + row * _ROW_S, device_id) for row in range(rows)]
-                found.append(Cue(end + _ROW_S, device_id))  # and one at rest
+                rows = 1 + int((end - begin) / self._row_s)
+                found += [Cue(begin + row * self._row_s, device_id) for row in range(rows)]
+                found.append(Cue(end + _REST_S, device_id))
         return found
 
     def shape(self, device_id: str, since_s: float, values: Values) -> bool:
@@ -72,7 +73,7 @@ class _Traffic:
 
 
 def shake(values: Values, x: float, y: float, z: float) -> None:
-    """Add a shock to a cover's accelerations, in m[g], with what the terminal's tilt makes of it."""
+    """Add a shock to a cover's accelerations, in m[g], and what its own tilt makes of it."""
     rest = (values["ax"], values["ay"], values["az"])
     shaken = (rest[0] + x, rest[1] + y, rest[2] + z)
     cosine = sum(a * b for a, b in zip(rest, shaken, strict=True))
@@ -95,7 +96,7 @@ LORRIES: Final = Scene(
     lasts_s=600,
     choose=choose_devices,
     act=_Traffic,
-    parameters={"count": 20, "shocks": 200, "shock": 500.0},
+    parameters={"count": 20, "shocks": 200, "shock": 500.0, "row": 0.5},
     must=(),
     must_not=({"rule": "cover_open"}, {"rule": "cover_shift"}, {"rule": "cover_settling"}),
 )
