@@ -3,7 +3,7 @@
 Most rows end here: only those of devices with a breach, or with something under way, are stepped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from analytics.stages.ladder import STEPS, Ladder, breaching
 from analytics.stages.state import Rows
 from core.batch import Batch
 from core.model import Quality
-from devices.kind import Limit
+from devices.kind import DeviceKind, Limit
 
 _TRUE = 0.5  # a state is 0 or 1
 
@@ -62,20 +62,20 @@ class Comparison:
     """Compares the batches of one kind.
 
     Args:
-        limits: The kind's limits.
+        kind: The kind.
         columns: Its metrics.
         own: The devices' own limits, live.
     """
 
     def __init__(
         self,
-        limits: Sequence[Limit],
+        kind: DeviceKind,
         columns: Columns,
         own: Mapping[int, Mapping[str, Any]],
     ) -> None:
-        self._limits = limits
         self._columns = columns
-        self._ladder = Ladder(limits, own)
+        self._ladder = Ladder(kind, own)
+        self._limits = self._ladder.limits
 
     def compare(self, batch: Batch, rows: Rows) -> Compared:
         """Compare all rows with all steps."""

@@ -2,11 +2,10 @@
 
 A device's own ``limits`` in the registry replace the kind's ladder for that metric as a whole: a
 river station's warning level has nothing to do with another's. Where a metric is watched for too
-much and for too little, the key is the rule instead: ``{"under_volt": {"blue": 180}}``.
+much and for too little, the key is the rule instead (:func:`devices.limits.limit_keys`).
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.model import Severity
-from devices.kind import Limit
+from devices.kind import DeviceKind, Limit
+from devices.limits import limit_keys
 
 STEPS: Final = len(Severity)
 """Steps of each limit, blue first; one that a device has not is NaN."""
@@ -42,18 +42,19 @@ class Ladder:
     """Thresholds of every step for every device.
 
     Args:
-        limits: The kind's limits.
+        kind: The kind.
         own: The devices' own by ``device_no``: the registry's live mapping, whose values are
             replaced by a reload and never changed in place.
     """
 
-    def __init__(self, limits: Sequence[Limit], own: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, kind: DeviceKind, own: Mapping[int, Mapping[str, Any]]) -> None:
+        self.limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
+        self._key = {limit: key for key, limit in limit_keys(kind).items()}
         self.steps = [
             Step(place, limit, severity)
-            for place, limit in enumerate(limits)
+            for place, limit in enumerate(self.limits)
             for severity in sorted(Severity)
         ]
-        self._watched = Counter(limit.metric for limit in limits)
         self._own = own
         self._known: dict[int, Mapping[str, Any]] = {}
         self._looked = -_LOOK_US
@@ -90,9 +91,7 @@ class Ladder:
     def _line(self, own: Mapping[str, Any]) -> NDArray[np.float64]:
         line: NDArray[np.float64] = self._table[0].copy()
         for n, step in enumerate(self.steps):
-            ladder = own.get(step.limit.rule_id)
-            if ladder is None and self._watched[step.limit.metric] == 1:
-                ladder = own.get(step.limit.metric)
+            ladder = own.get(self._key[step.limit])
             if isinstance(ladder, Mapping):
                 value = ladder.get(_NAMES[step.severity])
                 line[n] = value if isinstance(value, int | float) else np.nan

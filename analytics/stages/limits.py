@@ -75,7 +75,7 @@ class Limits(StatefulStage[_LimitState]):
     def __init__(self, kind: DeviceKind, own: Mapping[int, Mapping[str, Any]]) -> None:
         self._limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
         self._columns = Columns(kind)
-        self._comparison = Comparison(self._limits, self._columns, own)
+        self._comparison = Comparison(kind, self._columns, own)
         self._period = round(max(kind.interval_s, kind.idle_interval_s or 0) * _SECOND)
         self._limit_of = np.repeat(np.arange(len(self._limits)), STEPS)
         self._hold = self._each("hold")
@@ -123,7 +123,8 @@ class Limits(StatefulStage[_LimitState]):
         ended = stale | (judged | view.shut.T)[:, wide] & ~breach
         run = np.where(ended, 0, state.run[at]) + breach
         since = np.where(run == 1, np.where(breach, ts, state.since[at]), state.since[at])
-        calm = np.where(stale | breach | ~state.on[at], 0, state.calm[at]) + (inside & state.on[at])
+        calming = inside & state.on[at]
+        calm = np.where(stale | judged[:, wide] & ~calming, 0, state.calm[at]) + calming
         starting = breach & (run >= self._hold) & (ts - since >= self._hold_us)
         state.on[at] = (state.on[at] | starting) & ~(calm >= self._clear_hold)
         state.run[at], state.since[at], state.calm[at] = run, since, calm

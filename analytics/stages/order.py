@@ -64,7 +64,7 @@ def passes(device_no: NDArray[np.int32]) -> Iterator[Rows]:
     lengths = np.diff(np.append(first, len(device_no)))
     rank = np.arange(len(device_no)) - np.repeat(first, lengths)
     by_rank = np.argsort(rank, kind="stable")
-    cuts = np.searchsorted(rank[by_rank], np.arange(lengths.max() + 1))
+    cuts = np.searchsorted(rank[by_rank], np.arange(lengths.max()))
     for start, end in zip(cuts, [*cuts[1:], len(by_rank)], strict=True):
         yield by_rank[start:end]
 

@@ -9,7 +9,7 @@ stage; whoever loads then starts from empty state.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -180,8 +180,8 @@ class StatefulStage(Generic[S]):
         state: Its memory.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
+    name: str
+    version: int
 
     def __init__(self, state: S) -> None:
         self.state = state
