@@ -16,6 +16,7 @@ from psycopg.rows import tuple_row
 from core.errors import ConflictError, NotFoundError
 from devices import KINDS
 from devices.limits import doubt_limits
+from devices.places import doubt_position
 from devices.secret import device_secret, secret_hash
 from devices.topics import DEVICE_ID
 
@@ -170,10 +171,12 @@ def register(
     Raises:
         ConflictError: There is a device of this id.
         NotFoundError: The component, the grid cell or the department does not exist.
-        ValueError: The id, the kind or the limits cannot be.
+        ValueError: The id, the kind, the limits or the place cannot be.
     """
     check_identity(device_id, kind)
     doubt = doubt_limits(kind, limits) if limits else None
+    if doubt is None and lon is not None and lat is not None:
+        doubt = doubt_position(lon, lat)
     if doubt is not None:
         raise ValueError(doubt.en)
     hashed = secret_hash(device_secret(site_key, device_id)) if site_key else None

@@ -25,7 +25,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"line {self.line}" if self.line else "file"
-        return f"{where}{', ' if self.column else ''}{self.column}: {self.text.en}"
+        return f"{where}{', ' if self.column else ''}{self.column}: {self.text.en} / {self.text.zh}"
 
 
 class Problems:

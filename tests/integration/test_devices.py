@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,19 +41,20 @@ def test_a_number_is_given_once_and_for_ever(database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device_id", "kind", "limits", "why"),
+    ("device_id", "kind", "more", "why"),
     [
-        ("MH 1", "manhole_cover", None, "no device id"),
-        ("MH-1", "toaster", None, "no kind"),
-        ("MH-1", "manhole_cover", {"shock": {"red": 1}}, "no limit 'shock'"),
+        ("MH 1", "manhole_cover", {}, "no device id"),
+        ("MH-1", "toaster", {}, "no kind"),
+        ("MH-1", "manhole_cover", {"limits": {"shock": {"red": 1}}}, "no limit 'shock'"),
+        ("MH-1", "manhole_cover", {"lon": 37.26, "lat": 111.78}, "swapped"),
     ],
 )
 def test_a_device_that_cannot_be_is_refused(
-    database: str, device_id: str, kind: str, limits: dict[str, object] | None, why: str
+    database: str, device_id: str, kind: str, more: dict[str, Any], why: str
 ) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
         with pytest.raises(ValueError, match=why):
-            register(conn, device_id, kind, limits=limits)
+            register(conn, device_id, kind, **more)
         assert list_devices(conn) == []
 
 

@@ -15,6 +15,9 @@ from devices.intake.sheet import What, template
 from devices.intake.sheets import sheets
 from devices.registry import find
 from devices.secret import device_secret, secret_hash
+from simulators import city_files
+from simulators.city import build_city
+from simulators.city_files import write_city
 
 SQUARE = [[111.7, 37.2], [111.8, 37.2], [111.8, 37.3], [111.7, 37.3], [111.7, 37.2]]
 DEPARTMENTS = "dept_code,name_zh,is_street\nJD1,文峰街道,1\nLD,路灯所,0\n"
@@ -342,6 +345,22 @@ def test_duties_are_known_by_class_place_and_date(
         (4, "valid_from"),
         (6, "category"),
     ]
+
+
+def test_the_simulated_city_is_a_good_city(conn: psycopg.Connection[Any], tmp_path: Path) -> None:
+    write_city(build_city(scale=0.1), tmp_path)
+    files: tuple[tuple[What, str], ...] = (
+        ("departments", city_files.DEPARTMENTS),
+        ("grid", city_files.GRID_CELLS),
+        ("duties", city_files.DUTIES),
+        ("components", city_files.COMPONENTS),
+        ("devices", city_files.DEVICES),
+    )
+    first = [import_file(conn, what, tmp_path / name) for what, name in files]
+    again = [import_file(conn, what, tmp_path / name) for what, name in files]
+    assert [counts(report)[0] for report in first] == [report.rows for report in first]
+    assert [counts(report) for report in again] == [(0, 0, report.rows) for report in first]
+    assert all(report.rows > 0 and not report.notes for report in first)
 
 
 def test_templates_are_good_files(take: Import) -> None:
