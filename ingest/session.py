@@ -12,6 +12,7 @@ A log has an identity too, its time of creation. Offsets of one log mean nothing
 first worker notes it down, and a worker that finds another log stops with a sentence.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -21,11 +22,13 @@ import psycopg
 from core.db import Connection, translated
 from core.errors import ConfigError, LeaseLostError
 
+log = logging.getLogger(__name__)
+
 Claim = Callable[[int], Awaitable[tuple[int, str]]]
 """Takes the epoch held, 0 for none; returns epoch and client id, or raises LeaseLostError."""
 
-Identify = Callable[[str], Awaitable[None]]
-"""Takes the identity of a log; raises ConfigError if the offset belongs to another."""
+Identify = Callable[[str, int], Awaitable[None]]
+"""Takes the identity of a log and its last sequence number; see :func:`identify_log`."""
 
 _CLAIM: Final = """
 INSERT INTO hub.source_offset AS held (source, epoch, client_id) VALUES (%s, 1, %s)
@@ -37,7 +40,10 @@ _LOOK: Final = "SELECT epoch, client_id FROM hub.source_offset WHERE source = %s
 _IDENTIFY: Final = """
 INSERT INTO hub.source_offset AS held (source, stream_id) VALUES (%s, %s)
 ON CONFLICT (source) DO UPDATE SET stream_id = coalesce(held.stream_id, excluded.stream_id)
-RETURNING stream_id
+RETURNING stream_id, position
+"""
+_SET_BACK: Final = """
+UPDATE hub.source_offset SET position = %s, updated_at = now() WHERE source = %s AND position = %s
 """
 
 
@@ -69,20 +75,38 @@ async def confirm_epoch(conn: Connection, source: str, held: int) -> tuple[int, 
     return epoch, client_id
 
 
-async def identify_log(conn: Connection, source: str, stream_id: str) -> None:
-    """Note down which log the offset of a source belongs to.
+async def identify_log(conn: Connection, source: str, stream_id: str, last: int) -> None:
+    """Note down which log the offset of a source belongs to, and that it lies within it.
+
+    A power cut may take from the log what the database still has, and the log then gives the same
+    numbers to other messages: the offset is set back to the log's end, and what is read twice is
+    stored once.
+
+    Args:
+        conn: A connection in autocommit.
+        source: The source's name.
+        stream_id: The log's time of creation.
+        last: Its last sequence number.
 
     Raises:
-        ConfigError: It belongs to another log.
+        ConfigError: The offset belongs to another log.
+        LeaseLostError: The offset was set back; start anew.
     """
     cursor = await conn.execute(_IDENTIFY, (source, stream_id))
-    (known,) = await _only(cursor)
+    known, position = await _only(cursor)
     if known != stream_id:
         raise ConfigError(
             f"the log is not the one that source '{source}' has read so far: it was created "
             f"{stream_id}, the known one {known}. Restore the old log, or give the source a new "
             "name (setting ingest.source) to read this one from its start"
         )
+    if position > last:
+        log.error(
+            "the log has lost its end; the offset is set back",
+            extra={"source": source, "position": position, "last": last},
+        )
+        await conn.execute(_SET_BACK, (last, source, position))
+        raise LeaseLostError(f"the log of source {source} ends at {last}, read was {position}")
 
 
 def claiming(url: str, source: str) -> Claim:
@@ -106,10 +130,10 @@ def claiming(url: str, source: str) -> Claim:
 def identifying(url: str, source: str) -> Identify:
     """Return what a source with a log calls before it reads, likewise."""
 
-    async def identify(stream_id: str) -> None:
+    async def identify(stream_id: str, last: int) -> None:
         with translated():
             async with await _connect(url) as conn:
-                await identify_log(conn, source, stream_id)
+                await identify_log(conn, source, stream_id, last)
 
     return identify
 

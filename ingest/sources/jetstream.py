@@ -42,8 +42,8 @@ class JetStreamSource:
             separated by commas.
         name: The source's name.
         clock: When messages came.
-        identify: Compares the log's identity with the one the offset belongs to; None: only within
-            the life of this object.
+        identify: Compares the log with the one the offset belongs to; None: only within the life
+            of this object.
         ca_file: CA certificate for TLS; None: the system's.
         stream: The log.
         batch: The most messages of a batch.
@@ -156,6 +156,7 @@ class JetStreamSource:
 
         Raises:
             ConfigError: There is no such log, or it is another one.
+            LeaseLostError: The log has lost its end.
             OSError: The server cannot tell now.
         """
         info = await puller.ask(f"STREAM.INFO.{self._stream}")
@@ -166,23 +167,16 @@ class JetStreamSource:
                     "cityhub up makes the stream in its own NATS"
                 )
             raise ConnectionError(f"JetStream: {info['error'].get('description')}")
-        await self._check_identity(info["created"])
         first, last = info["state"]["first_seq"], info["state"]["last_seq"]
-        if position > last:
-            # A power cut took from the log what the database still has; new messages get the same
-            # numbers. What is read twice is stored once.
-            log.error(
-                "the log has lost its end; reading from what it has",
-                extra={"source": self.name, "position": position, "last": last},
-            )
-        elif 0 < position < first - 1:
+        await self._check_identity(info["created"], last)
+        if 0 < position < first - 1:
             log.error(
                 "the log dropped messages unread, being older than it keeps",
                 extra={"source": self.name, "messages": first - 1 - position},
             )
-        await puller.start(self._stream, min(position, last))
+        await puller.start(self._stream, position)
 
-    async def _check_identity(self, stream_id: str) -> None:
+    async def _check_identity(self, stream_id: str, last: int) -> None:
         if self._stream_id and self._stream_id != stream_id:
             raise ConfigError(
                 f"the log was made anew while it was read: created {stream_id}, before "
@@ -190,7 +184,7 @@ class JetStreamSource:
                 "ingest.source) to read this one from its start"
             )
         if self._identify is not None:
-            await self._identify(stream_id)
+            await self._identify(stream_id, last)
         self._stream_id = stream_id
 
     async def _take(self, puller: Puller, position: int) -> RawBatch:

@@ -105,7 +105,13 @@ async def touch_mqtt(host: str, port: int, user: str, password: str) -> None:
 
 
 async def _connect(url: str) -> Client:
-    return await nats.connect(url, allow_reconnect=False, connect_timeout=5)
+    return await nats.connect(
+        url,
+        allow_reconnect=False,
+        connect_timeout=5,
+        max_reconnect_attempts=1,  # to a server that never was there it would go on for minutes
+        reconnect_time_wait=0.1,
+    )
 
 
 async def _make(js: JetStreamContext, replicas: int, max_bytes: int) -> None:
