@@ -57,6 +57,9 @@ class Actions(Protocol):
     async def sign(self, case_no: str, *, actor: str, version: int | None = None) -> Outcome:
         """Take the work order on (签收)."""
 
+    async def arrive(self, case_no: str, *, actor: str, version: int | None = None) -> Outcome:
+        """Say that the crew is on site (到场)."""
+
     async def feedback(
         self, case_no: str, *, actor: str, note: str, version: int | None = None
     ) -> Outcome:
@@ -71,3 +74,6 @@ class Actions(Protocol):
         self, case_no: str, *, actor: str, passed: bool, note: str, version: int | None = None
     ) -> Outcome:
         """Judge the work on site (核查); a pass closes the case, the only way to close one."""
+
+    async def resend(self, outbox_id: int, *, actor: str) -> int:
+        """Bring a dead letter back to life (重发); return the id of the event."""

@@ -22,7 +22,7 @@ from api.guard import HEADERS, Guard
 from api.lite.refusal import answer_lite
 from api.policy import Policy, allow, enforce
 from api.problems import MEDIA_TYPE, answer_problem
-from api.routers import alarms, cases, city, devices, incidents, kinds, operations, stream
+from api.routers import alarms, cases, city, devices, incidents, kinds, operations, outbox, stream
 from core.clock import Clock
 from core.db import Pool
 from core.errors import CityhubError
@@ -50,6 +50,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     alarms.router,
     incidents.router,
     cases.router,
+    outbox.router,
     city.router,
     operations.router,
     stream.router,

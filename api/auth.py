@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import logging
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from core.clock import Clock
 from core.errors import ConfigError
 from core.model import Text
 from core.settings import Api, Settings
+
+log = logging.getLogger(__name__)
 
 SESSION_COOKIE: Final = "cityhub_session"
 SESSION_S: Final = 12 * 3600
@@ -139,6 +142,7 @@ class Gate:
             return True
         count = 1 if now >= until else count + 1
         self._failures[address] = (count, now + LOCKED_S * 1_000_000)
+        log.warning("wrong token", extra={"client": address, "failures": count})
         self._failures.move_to_end(address)
         while len(self._failures) > _MOST_ADDRESSES:
             self._failures.popitem(last=False)

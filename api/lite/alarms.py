@@ -2,8 +2,8 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from api.deps import Looking
 from api.lite import words
@@ -17,7 +17,6 @@ from api.problems import missing
 from api.reads.alarms import AlarmFilter, count_alarms, read_alarm, worst_alarms
 from api.reads.events import events_of
 from api.routers.alarms import AlarmId
-from api.routers.doing import attempt
 from api.shapes import severity_label
 from api.store import Row
 from core.model import Text
@@ -25,13 +24,18 @@ from core.model import Text
 router = APIRouter(include_in_schema=False)
 
 MOST: Final = 200
+_ROOT: Final = """\
+完整的指挥页面尚未包含在此版本中；请用 /lite（无需脚本）。接口说明：/api/openapi.json
+The full command-centre page is not part of this version; use /lite, which needs no scripts.
+The API is described at /api/openapi.json.
+"""
 
 
-@router.get("/", response_class=RedirectResponse)
+@router.get("/", response_class=PlainTextResponse)
 @allow(Policy.PUBLIC)
-async def root() -> RedirectResponse:
+async def root() -> Response:
     """Send people to the page without scripts: the full page is not part of this version."""
-    return RedirectResponse("/lite", 307)
+    return PlainTextResponse(_ROOT, 307, headers={"Location": "/lite"})
 
 
 @router.get("/lite", response_class=HTMLResponse)
@@ -94,7 +98,6 @@ async def alarm_page(page: Page, look: Looking, alarm_id: AlarmId) -> HTMLRespon
 @router.post("/lite/alarms/{alarm_id}/{action}", response_class=RedirectResponse)
 @allow(Policy.STAFF)
 async def act_on_alarm(
-    request: Request,
     *,
     page: Page,
     caller: Caller,
@@ -115,7 +118,7 @@ async def act_on_alarm(
             act = actions.reset_alarm(alarm_id, actor=actor, reason=reason, version=version)
         case "file":
             act = actions.file(alarm_id, actor=actor, version=version)
-    await attempt(page.hub, request, caller, act)
+    await act
     back = "/lite" if form.get("back") == "list" else f"/lite/alarms/{alarm_id}"
     return RedirectResponse(f"{back}?said={action}", 303)
 

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.deps import Looking
@@ -20,7 +20,6 @@ from api.reads.cases import OPEN_STATES, CaseFilter, list_cases, read_case
 from api.reads.city import list_departments
 from api.reads.events import events_of
 from api.routers.cases import CaseNo
-from api.routers.doing import attempt
 from api.store import Row
 from core.model import Text
 
@@ -101,7 +100,6 @@ async def case_page(page: Page, look: Looking, case_no: CaseNo) -> HTMLResponse:
 @router.post("/lite/cases/{case_no}/{action}", response_class=RedirectResponse)
 @allow(Policy.STAFF)
 async def act_on_case(
-    request: Request,
     *,
     page: Page,
     caller: Caller,
@@ -127,7 +125,7 @@ async def act_on_case(
         case "verify":
             passed, note = form.get("passed") == "yes", needed(form, "note")
             act = actions.verify(case_no, actor=actor, passed=passed, note=note, version=version)
-    await attempt(page.hub, request, caller, act)
+    await act
     return RedirectResponse(f"/lite/cases/{case_no}?said={action}", 303)
 
 
@@ -154,17 +152,19 @@ def _row(page: Frame, row: Row) -> Html:
 
 def _due(page: Frame, row: Row) -> Html | None:
     """Return the deadline of a case that is being handled."""
-    due = row["handle_due_at"]
-    if due is None or row["feedback_at"] is not None:
+    if row["feedback_at"] is not None or (deadline := _deadline(page, row)) is None:
         return None
-    late = page.now > due
-    return tag(
-        "p",
-        page.say(words.DUE),
-        " ",
-        page.time(due),
-        tag("b", f" {page.say(words.OVERDUE)}", class_="late") if late else None,
-    )
+    return tag("p", page.say(words.DUE), " ", deadline)
+
+
+def _deadline(page: Frame, row: Row) -> Html | None:
+    """Return when the case must be handled, and whether that has passed without it."""
+    due = row["handle_due_at"]
+    if due is None:
+        return None
+    late = page.now > due and row["feedback_at"] is None
+    mark = tag("b", f" {page.say(words.OVERDUE)}", class_="late") if late else None
+    return join(page.time(due), mark)
 
 
 def _stages(page: Frame, row: Row) -> Html | None:
@@ -193,7 +193,7 @@ def _facts(page: Frame, row: Row) -> Html:
         (words.PLACE, place(row)),
         (words.DEPARTMENT, name(page.say(row["dept_label"])) if row["dept_zh"] else None),
         (words.REPORTED, page.time(row["reported_at"])),
-        (words.DUE, page.time(row["handle_due_at"]) if row["handle_due_at"] else None),
+        (words.DUE, _deadline(page, row)),
     )
 
 
@@ -295,8 +295,8 @@ def _orders(page: Frame, orders: list[Row]) -> Html:
     rows: list[list[Cell]] = [
         [
             order["order_no"],
-            name(order["dept_code"]),
-            order["state"],
+            name(page.say(order["dept_label"])),
+            page.say(words.ORDER_STATES[order["state"]]),
             page.time(order["issued_at"]),
             page.time(order["due_at"]),
             name(order["feedback"] or order["return_reason"] or order["instruction"]),
@@ -311,7 +311,7 @@ def _deliveries(page: Frame, deliveries: list[Row]) -> Html:
     rows: list[list[Cell]] = [
         [
             join(row["message_type"], " ", tag("span", row["key"], class_="hint")),
-            row["state"],
+            page.say(words.DELIVERY_STATES[row["state"]]),
             row["attempts"],
             page.time(row["delivered_at"]),
             name(row["last_error"] or row["external_id"] or ""),

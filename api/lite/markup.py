@@ -4,6 +4,9 @@ from html import escape
 from typing import Final
 
 _VOID: Final = frozenset({"meta", "link", "input", "br", "hr"})
+_TURNING: Final = dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C), "\ufffd"
+)
 
 
 class Html(str):
@@ -41,12 +44,12 @@ def join(*children: Html | str | float | None) -> Html:
 
 
 def name(text: str) -> Html:
-    """Return a name that somebody gave a thing, so that its direction cannot turn its surroundings.
+    """Return what somebody wrote: set apart, and with characters that turn text made visible.
 
-    >>> name("<script>")
-    '<bdi>&lt;script&gt;</bdi>'
+    >>> name("<script>"), name("gpj\u202eexe")
+    ('<bdi>&lt;script&gt;</bdi>', '<bdi>gpj\ufffdexe</bdi>')
     """
-    return tag("bdi", text)
+    return tag("bdi", text.translate(_TURNING))
 
 
 def _child(child: Html | str | float) -> str:

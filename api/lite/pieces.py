@@ -47,7 +47,12 @@ def table(frame: Frame, heads: Sequence[Text | str], rows: Sequence[Sequence[Cel
 def history(frame: Frame, events: Sequence[Row]) -> Html:
     """Return what happened to a thing, oldest first."""
     rows: list[list[Cell]] = [
-        [frame.time(event["at"]), name(event["actor"]), event["action"], _note(event)]
+        [
+            frame.time(event["at"]),
+            name(event["actor"]),
+            _word(frame, words.DONE, event["action"]),
+            _note(frame, event),
+        ]
         for event in events
     ]
     body = (
@@ -83,9 +88,13 @@ def unit_word(unit: str) -> str:
     return words.UNITS.get(unit, unit)
 
 
-def _note(event: Row) -> Cell:
+def _note(frame: Frame, event: Row) -> Cell:
     if event["reason"]:
         return name(event["reason"])
-    if event["to_state"] and event["from_state"]:
-        return f"{event['from_state']} → {event['to_state']}"
-    return str(event["to_state"]) if event["to_state"] else None
+    states = [state for state in (event["from_state"], event["to_state"]) if state]
+    return " → ".join(_word(frame, words.AXES, state) for state in states)
+
+
+def _word(frame: Frame, known: Mapping[str, Text], word: str) -> str:
+    text = known.get(word)
+    return frame.say(text) if text else word

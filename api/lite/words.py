@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from api.shapes import CASE_STATES
 from core.model import Text
 
 TITLE: Final = Text("城市传感中枢", "City sensor hub")
@@ -148,6 +149,70 @@ SAID: Final = {
     "verify": Text("核查结果已记录。", "The verdict is on record."),
 }
 """What to say after an action, by its name in the address."""
+
+ORDER_STATES: Final = {
+    "issued": Text("已下发", "issued"),
+    "signed": Text("已签收", "signed for"),
+    "on_site": Text("到场", "on site"),
+    "done": Text("已完成", "done"),
+    "returned": Text("退办", "returned"),
+    "cancelled": Text("撤销", "cancelled"),
+}
+"""States of a work order."""
+
+DELIVERY_STATES: Final = {
+    "queued": Text("待发", "queued"),
+    "sending": Text("发送中", "being sent"),
+    "delivered": Text("已达", "delivered"),
+    "dead": Text("死信", "dead letter"),
+}
+"""States of a delivery."""
+
+DONE: Final = {
+    "raised": Text("产生", "raised"),
+    "recorded": Text("追溯记录", "recorded in hindsight"),
+    "confirmed": Text("证实", "confirmed"),
+    "severity_raised": Text("升级", "level raised"),
+    "severity_lowered": Text("降级", "level lowered"),
+    "clearing": Text("开始恢复", "clearing"),
+    "resumed": Text("再次触发", "came back"),
+    "reopened": Text("重开", "reopened"),
+    "cleared": Text("恢复", "cleared"),
+    "acknowledged": Text("确认", "acknowledged"),
+    "ack_undone": Text("撤销确认", "acknowledgement undone"),
+    "reset": Text("复位", "reset"),
+    "reported": Text("上报", "reported"),
+    "accepted": Text("受理", "accepted"),
+    "filed": Text("立案", "filed"),
+    "issued": Text("下发", "issued"),
+    "dispatched": Text("派遣", "dispatched"),
+    "signed": Text("签收", "signed for"),
+    "arrived": Text("到场", "arrived"),
+    "done": Text("完成", "done"),
+    "feedback_given": Text("反馈", "reported done"),
+    "returned": Text("退办", "returned"),
+    "cancelled": Text("撤销", "cancelled"),
+    "self_recovered": Text("自行恢复", "recovered by itself"),
+    "verifying": Text("进入核查", "verification began"),
+    "rework": Text("返工", "rework"),
+    "closed": Text("结案", "closed"),
+    "recurred": Text("复发", "recurred"),
+    "delivered": Text("送达", "delivered"),
+    "delivery_resent": Text("重发", "sent again"),
+}
+"""What happened, by its name in the event log; a name that is not here is shown as it is."""
+
+AXES: Final = {
+    "active": Text("告警中", "active"),
+    "clearing": Text("恢复中", "clearing"),
+    "cleared": Text("已恢复", "cleared"),
+    "unacked": Text("未确认", "unacknowledged"),
+    "acked": Text("已确认", "acknowledged"),
+    "latched": Text("锁存", "latched"),
+    **ORDER_STATES,
+    **CASE_STATES,
+}
+"""States of alarms, work orders and cases in the event log."""
 
 MARKS: Final = {
     "unconfirmed": Text("未证实", "unconfirmed"),

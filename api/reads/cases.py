@@ -37,8 +37,22 @@ _LIST: Final = (
 """
 )
 _ONE: Final = _SHOWN + " WHERE c.case_no = %s AND c.tenant_id = %s"
-_ORDERS: Final = "SELECT * FROM hub.work_order WHERE case_no = %s ORDER BY issued_at, order_no"
+_ORDERS: Final = """
+SELECT o.*, coalesce(d.name_zh, o.dept_code) AS dept_zh,
+       coalesce(nullif(d.name_en, ''), d.name_zh, o.dept_code) AS dept_en
+  FROM hub.work_order o LEFT JOIN hub.department d USING (dept_code)
+ WHERE o.case_no = %s
+ ORDER BY o.issued_at, o.order_no
+"""
 _DELIVERIES: Final = "SELECT * FROM hub.outbox WHERE case_no = %s ORDER BY connector, seq"
+_OUTBOX: Final = """
+SELECT * FROM hub.outbox
+ WHERE tenant_id = %(tenant)s
+   AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(before)s::int8 IS NULL OR outbox_id < %(before)s)
+ ORDER BY outbox_id DESC
+ LIMIT %(limit)s
+"""
 _COUNTS: Final = "SELECT state, count(*) AS n FROM hub.case WHERE tenant_id = %s GROUP BY state"
 
 
@@ -99,6 +113,7 @@ class WorkOrder(Shape):
     role: str
     """``main`` or ``assist``."""
     dept_code: str
+    dept_label: Words
     handler: str | None
     state: str
     issued_at: Instant
@@ -115,6 +130,8 @@ class WorkOrder(Shape):
 class Delivery(Shape):
     """One message to the city's platform, in the outbox."""
 
+    outbox_id: int
+    case_no: str
     connector: str
     seq: int
     key: str
@@ -165,9 +182,21 @@ async def read_case(look: Look, case_no: str) -> Row | None:
         return None
     return {
         **show_case(row),
-        "work_orders": await look.rows(_ORDERS, [case_no]),
+        "work_orders": [
+            {**order, "dept_label": Words(zh=order["dept_zh"], en=order["dept_en"])}
+            for order in await look.rows(_ORDERS, [case_no])
+        ],
         "deliveries": await look.rows(_DELIVERIES, [case_no]),
     }
+
+
+async def list_outbox(
+    look: Look, *, state: str | None, before: int | None, limit: int
+) -> tuple[list[Row], str | None]:
+    """Return a page of deliveries, newest first, and the token of the next page."""
+    params = {"tenant": TENANT, "state": state, "before": before, "limit": limit + 1}
+    rows, token = cut_page(await look.rows(_OUTBOX, params), limit, lambda row: [row["outbox_id"]])
+    return list(rows), token
 
 
 async def count_cases(look: Look) -> dict[str, int]:

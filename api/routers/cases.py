@@ -142,6 +142,19 @@ async def sign(
     )
 
 
+@router.post("/{case_no}/arrive", summary="Arrive on site 到场", response_model=Acted)
+@allow(Policy.STAFF)
+async def arrive(
+    doing: Doing,
+    case_no: CaseNo,
+    body: Annotated[By | None, Body()] = None,
+) -> JSONResponse:
+    """Say that the crew is on site."""
+    return await doing.answer(
+        lambda: doing.actions.arrive(case_no, actor=doing.actor(body), version=doing.version)
+    )
+
+
 @router.post("/{case_no}/feedback", summary="Report the work done 反馈", response_model=Acted)
 @allow(Policy.STAFF)
 async def feedback(

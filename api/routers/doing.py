@@ -1,28 +1,20 @@
-"""What all actions share: who acts, acting once, the answer, and a line of audit for a refusal."""
+"""What all actions share: who acts, acting once, and the answer. They write their own audit."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.actions import Actions, Outcome
-from api.auth import Identity, address_of
+from api.auth import Identity
 from api.deps import Hub, Key, Parts, Version
 from api.idempotency import once
 from api.policy import Caller
 from api.problems import MEDIA_TYPE
 from api.shapes import Shape
-from core.db import transaction
-from core.errors import ConflictError, NotFoundError
-
-_AUDIT: Final = """
-INSERT INTO hub.audit (at, actor, address, action, object, object_id, outcome, detail)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-"""
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -92,25 +84,30 @@ class Deed:
             return self.caller.name
         return body.actor
 
-    async def answer(self, act: Callable[[], Awaitable[Outcome]]) -> JSONResponse:
+    async def answer(
+        self, act: Callable[[], Awaitable[Outcome | Mapping[str, Any]]]
+    ) -> JSONResponse:
         """Act once, and answer."""
 
-        async def acting() -> dict[str, Any]:
-            outcome = await attempt(self.hub, self.request, self.caller, act())
-            answer: dict[str, Any] = {"version": outcome.version, "event_id": outcome.event_id}
-            if (case_no := getattr(outcome, "case_no", None)) is not None:
-                answer["case_no"] = case_no
-            return answer
+        async def acting() -> Mapping[str, Any]:
+            outcome = await act()
+            return outcome if isinstance(outcome, Mapping) else _told(outcome)
 
         hub = self.hub
         answer = await once(self.request, self.key, acting, pool=hub.pool, clock=hub.clock)
         headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
-        if answer.status == 200:  # noqa: PLR2004
+        if "version" in answer.body:
             headers["ETag"] = f'"{answer.body["version"]}"'
-            return JSONResponse(dict(answer.body), headers=headers)
-        return JSONResponse(
-            dict(answer.body), answer.status, headers=headers, media_type=MEDIA_TYPE
-        )
+        fine = answer.status == 200  # noqa: PLR2004
+        media_type = None if fine else MEDIA_TYPE
+        return JSONResponse(dict(answer.body), answer.status, headers, media_type)
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    told: dict[str, Any] = {"version": outcome.version, "event_id": outcome.event_id}
+    if (case_no := getattr(outcome, "case_no", None)) is not None:
+        told["case_no"] = case_no
+    return told
 
 
 def _deed(request: Request, hub: Hub, caller: Caller, version: Version, key: Key = None) -> Deed:
@@ -119,44 +116,3 @@ def _deed(request: Request, hub: Hub, caller: Caller, version: Version, key: Key
 
 Doing = Annotated[Deed, Depends(_deed)]
 """What a route that acts is given."""
-
-
-async def attempt(
-    hub: Parts, request: Request, caller: Identity, acting: Awaitable[Outcome]
-) -> Outcome:
-    """Act; what is refused gets its line of audit here, what is done wrote its own."""
-    try:
-        return await acting
-    except (ConflictError, NotFoundError) as error:
-        *_, noun, object_id, action = request.url.path.split("/")
-        await audit(
-            hub,
-            request,
-            actor=caller.name,
-            action=action,
-            object_=noun.removesuffix("s"),
-            object_id=object_id,
-            outcome="refused",
-            detail={"why": str(error)},
-        )
-        raise
-
-
-async def audit(
-    hub: Parts,
-    request: Request,
-    *,
-    actor: str,
-    action: str,
-    object_: str,
-    object_id: str,
-    outcome: str,
-    detail: dict[str, Any] | None = None,
-) -> None:
-    """Write a line of audit: for logins and refusals; actions that succeed write their own."""
-    row = (
-        hub.clock.now(), actor, address_of(request), action, object_, object_id, outcome,
-        Jsonb(detail or {}),
-    )  # fmt: skip
-    async with transaction(hub.pool) as conn:
-        await conn.execute(_AUDIT, row)
