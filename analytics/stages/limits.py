@@ -132,8 +132,17 @@ class Limits(StatefulStage[_LimitState]):
         after = self._severities(at)
         found = self._changes(batch, view, at, before, after)
         found += self._suspects(batch, view, at, after)
-        state.busy[at] = (run > 0).any(1) | state.on[at].any(1) | state.suspect[at].any(1)
+        self._forget(at)
         return found
+
+    def _forget(self, at: Rows) -> None:
+        """Forget the times of limits with nothing under way, as quiet rows are not stepped."""
+        state = self.state
+        steps = (state.run[at] > 0) | state.on[at]
+        busy = steps.reshape(len(at), -1, STEPS).any(2) | state.suspect[at]
+        state.judged[at] = np.where(busy, state.judged[at], _NEVER)
+        state.gap[at] = np.where(busy, state.gap[at], 0)
+        state.busy[at] = busy.any(1)
 
     def _severities(self, at: Rows) -> NDArray[np.int64]:
         """Return ``(n, limits)`` the gravest step that is on, 0 for none."""
