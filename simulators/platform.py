@@ -41,12 +41,15 @@ class Journal:
         self.duplicates = 0
         self.rejected = 0
         self._path = path
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                try:
-                    self._take(json.loads(line))
-                except ValueError:  # torn by a crash: it was never answered
-                    log.warning("a line of the journal is torn", extra={"journal": str(path)})
+        text = path.read_text("utf-8") if path.exists() else ""
+        for line in text.splitlines():
+            try:
+                self._take(json.loads(line))
+            except ValueError:  # torn by a crash: it was never answered
+                log.warning("a line of the journal is torn", extra={"journal": str(path)})
+        if text and not text.endswith("\n"):
+            with path.open("a", encoding="utf-8") as out:
+                out.write("\n")  # or the next entry would be torn with it
 
     def add(self, entry: dict[str, Any]) -> None:
         """Write an entry down, then count it."""
