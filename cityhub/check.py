@@ -99,8 +99,7 @@ async def _follow_theft(hub: Hub, step_s: float) -> None:
     try:
         async with await psycopg.AsyncConnection.connect(hub.database_url, autocommit=True) as conn:
             theft = Theft(hub, conn)
-            await _follow(theft.before, step_s)
-            await _follow(theft.steps, step_s)
+            await _follow([*theft.steps, *theft.aside], step_s)
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)

@@ -30,6 +30,7 @@ _SETTINGS: Final = {
     "unix_socket_directories": "",
     "max_connections": "100",
     "shared_buffers": "128MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data folder, not in /dev/shm
     "max_wal_size": "2GB",
     "jit": "off",  # statements are short and many
     "timezone": "UTC",

@@ -36,7 +36,7 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
     _run(
         run_worker(
             url=url,
-            source=_source(settings, url),
+            source=make_source(settings, url),
             build_stages=build_stages if detect else lambda _kind, _limits: [],
             settings=settings.ingest,
             clock=SystemClock(),
@@ -44,7 +44,7 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
     )
 
 
-def _source(settings: Settings, url: str) -> Any:
+def make_source(settings: Settings, url: str) -> Any:
     """Return the source that the broker's URL asks for."""
     from ingest.session import claiming, identifying
     from ingest.sources.jetstream import JetStreamSource

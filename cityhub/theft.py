@@ -25,7 +25,7 @@ _LOOK_S: Final = 0.01
 _TILT: Final = 95
 _SIMULATED: Final = """
 SELECT d.device_id FROM hub.device_seen s JOIN hub.device d USING (device_no)
- WHERE s.last_reading_at IS NOT NULL LIMIT 1
+ WHERE s.last_reading_at IS NOT NULL AND d.device_id <> %s LIMIT 1
 """
 _SWEPT: Final = (
     "SELECT count(*) FROM hub.detector_state WHERE source = 'silence' HAVING count(*) > 0"
@@ -90,14 +90,6 @@ class Theft:
         self._key = ""
 
     @property
-    def before(self) -> list[Step]:
-        """What must be there before anything is stolen."""
-        return [
-            Step("simulate", "no reading of a simulated device was stored", self._simulated),
-            Step("analyse", "nobody looks for silent devices", self._swept),
-        ]
-
-    @property
     def steps(self) -> list[Step]:
         """The way of the theft, in order."""
         return [
@@ -112,8 +104,16 @@ class Theft:
             Step("serve", "no event came on the feed", self._seen),
         ]
 
+    @property
+    def aside(self) -> list[Step]:
+        """What else a demo does; last, since whoever judges it must work."""
+        return [
+            Step("simulate", "no reading of a simulated device was stored", self._simulated),
+            Step("analyse", "nobody looks for silent devices", self._swept),
+        ]
+
     async def _simulated(self) -> str:
-        (device_id,) = await self._row(_SIMULATED)
+        (device_id,) = await self._row(_SIMULATED, self._device_id)
         return f"the simulated city speaks ({device_id})"
 
     async def _swept(self) -> str:
