@@ -56,9 +56,8 @@ class Rows:
 
     Attributes:
         kind: Which.
-        batch: What the detectors see: a value beyond its sensor's range is NaN there.
-        values: ``(m, n)`` what the table keeps.
-        exact: ``(k, n)`` likewise.
+        batch: What the detectors see. A value beyond its sensor's range stands there as it came,
+            its row flagged: the stages leave it out, all but the one that tells maintainers of it.
         seq: ``(n,)``, the second part of the key: the device's counter, else a hash of the record.
         extra: JSON by row.
         device_ts: ``(n,)`` what the devices said, microseconds UTC.
@@ -67,8 +66,6 @@ class Rows:
 
     kind: DeviceKind
     batch: Batch
-    values: NDArray[np.float32]
-    exact: NDArray[np.float64]
     seq: NDArray[np.int64]
     extra: dict[int, bytes]
     device_ts: NDArray[np.int64]
@@ -88,8 +85,8 @@ class Rows:
             ts=self.batch.ts[rows],
             seq=self.seq[rows],
             device_no=self.batch.device_no[rows],
-            values=self.values[:, rows],
-            exact=self.exact[:, rows],
+            values=self.batch.values[:, rows],
+            exact=self.batch.exact[:, rows],
             quality=self.batch.quality[rows],
             extra=extra,
         )
@@ -220,8 +217,7 @@ class Columns:
             device, given[:, 0], whole[:, 2] == 1, rx, rules=self._rules, lateness=self._lateness
         )
         values = np.where(np.isinf(values), np.nan, values)
-        beyond = (values < self._low) | (values > self._high)
-        out = beyond.any(axis=1)
+        out = ((values < self._low) | (values > self._high)).any(axis=1)
         quality = times.quality
         quality[out] |= Quality.OUT_OF_RANGE
         fault = np.flatnonzero(whole[:, 3])
@@ -234,21 +230,20 @@ class Columns:
         for row in fault.tolist():
             extra.setdefault(row, {})["q"] = int(whole[row, 3])
         reals, exacts = self._split(values)
-        seen = self._split(np.where(beyond, np.nan, values)) if out.any() else (reals, exacts)
         batch = Batch(
             kind=self.kind.name,
             device_no=device_no,
             ts=times.ts,
             rx=rx,
             seq=seq,
-            values=seen[0],
-            exact=seen[1],
+            values=reals,
+            exact=exacts,
             quality=quality,
             now=now,
         )
         key = _key(seq, values, device)
         texts = {row: json.dumps(e, ensure_ascii=False).encode() for row, e in extra.items()}
-        return Rows(self.kind, batch, reals, exacts, key, texts, device, message)
+        return Rows(self.kind, batch, key, texts, device, message)
 
     def _split(
         self, values: NDArray[np.float64]

@@ -27,6 +27,7 @@ from ingest.sources import RawBatch, Source
 log = logging.getLogger(__name__)
 
 _IN_FLIGHT: Final = 2
+_LOOK_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,9 @@ class _Worker:
             self._slots.release()
 
     async def _watch(self, url: str) -> None:
-        """Have the registry loaded anew when it changes."""
-        async for channel in listen(url, "hub_device", every=60.0):
-            if channel is not None:
-                self._pipeline.devices_changed()
+        """Have the registry loaded anew when it changes, or a nudge may be lost."""
+        async for _ in listen(url, "hub_device", every=_LOOK_S):
+            self._pipeline.devices_changed()
 
     def _oldest_age(self) -> float:
         return (self._clock.micros() - self._oldest[0]) / 1e6 if self._oldest else 0.0

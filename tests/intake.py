@@ -1,16 +1,18 @@
 """What the tests of ingest share: devices, raw batches, a pipeline of one's own, and a worker."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 import psycopg
 
-from core.batch import Stage
+from core.batch import Batch, DeviceEvent, Finding, Stage
 from core.clock import Clock, ManualClock
-from core.model import to_micros
+from core.model import Edge, Severity, Text, to_micros
 from core.settings import Ingest
 from devices import KINDS, DeviceKind
 from devices.native import encode_record
@@ -169,3 +171,74 @@ def values_of(url: str, columns: str, kind: str = "manhole_cover") -> list[tuple
 def interleaved(streams: Iterable[Sequence[Message]]) -> list[Message]:
     """Return messages of several devices, one of each in turn."""
     return [message for turn in zip(*streams, strict=True) for message in turn]
+
+
+class Watcher:
+    """A stage that finds each tilt past ten degrees, remembers what it saw, and may be poisoned."""
+
+    name = "watcher"
+    version = 1
+
+    def __init__(self, poisoned: int = 0) -> None:
+        self.seen: list[tuple[int, int]] = []
+        self.events: list[DeviceEvent] = []
+        self._poisoned = poisoned
+
+    def apply(self, batch: Batch) -> Sequence[Finding]:
+        if self._poisoned in batch.device_no:
+            raise ZeroDivisionError
+        self.seen += zip(batch.device_no.tolist(), batch.seq.tolist(), strict=True)
+        return [self._finding(batch, int(row)) for row in np.flatnonzero(batch.values[0] > 10)]
+
+    def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        if any(event.device_no == self._poisoned for event in events):
+            raise ZeroDivisionError
+        self.events += events
+        return []
+
+    def dump(self) -> bytes:
+        return json.dumps(self.seen).encode()
+
+    def load(self, state: bytes) -> None:
+        self.seen = [(int(device), int(seq)) for device, seq in json.loads(state)]
+
+    def _finding(self, batch: Batch, row: int) -> Finding:
+        ts = int(batch.ts[row])
+        return Finding(
+            device_no=int(batch.device_no[row]),
+            rule_id="cover_shift",
+            detector=self.name,
+            kind="tilt",
+            edge=Edge.ONCE,
+            ts=ts,
+            first_ts=ts,
+            received_at=int(batch.rx[row]),
+            severity=Severity.ORANGE,
+            explain=Text("倾斜", "tilted"),
+        )
+
+
+class Stages:
+    """Builds one watcher for covers, and keeps it for the test to look at."""
+
+    def __init__(self, poisoned: int = 0) -> None:
+        self.poisoned = poisoned
+        self.watcher = Watcher()
+
+    def __call__(
+        self, kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]
+    ) -> Sequence[Watcher]:
+        del limits
+        if kind is not COVER:
+            return []
+        self.watcher = Watcher(self.poisoned)
+        return [self.watcher]
+
+
+def end_sessions(url: str) -> None:
+    """Cut all connections of the workers, as a restart of the server would."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'cityhub ingest%' AND datname = current_database()"
+        )

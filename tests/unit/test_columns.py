@@ -44,7 +44,9 @@ def rows_of(work: Work) -> Rows:
 
 def value(work: Work, metric: str, kind: str = "manhole_cover") -> list[float | None]:
     names = [m.name for m in KINDS[kind].reals]
-    return [None if np.isnan(v) else float(v) for v in rows_of(work).values[names.index(metric)]]
+    return [
+        None if np.isnan(v) else float(v) for v in rows_of(work).batch.values[names.index(metric)]
+    ]
 
 
 def shown(work: Work) -> Any:
@@ -54,9 +56,8 @@ def shown(work: Work) -> Any:
             r.batch.ts.tolist(),
             r.seq.tolist(),
             r.batch.seq.tolist(),
-            np.nan_to_num(r.values, nan=-1e9).tolist(),
-            np.nan_to_num(r.exact, nan=-1e9).tolist(),
             np.nan_to_num(r.batch.values, nan=-1e9).tolist(),
+            np.nan_to_num(r.batch.exact, nan=-1e9).tolist(),
             r.batch.quality.tolist(),
             r.extra,
         )
@@ -107,12 +108,10 @@ def test_a_key_that_stands_twice_is_seen() -> None:
     assert value(work, "tilt") == [2.0]
 
 
-def test_a_value_beyond_its_sensor_is_kept_and_not_shown_to_detectors() -> None:
+def test_a_value_beyond_its_sensor_is_kept_and_flagged() -> None:
     work = decode(b'{"tilt":900,"batt":3.5}', b'{"tilt":180,"batt":3.5}')
-    rows = rows_of(work)
     assert value(work, "tilt") == [900.0, 180.0]
-    assert np.isnan(rows.batch.values[0]).tolist() == [True, False]
-    assert [bool(q & Quality.OUT_OF_RANGE) for q in rows.batch.quality] == [True, False]
+    assert [bool(q & Quality.OUT_OF_RANGE) for q in rows_of(work).batch.quality] == [True, False]
 
 
 def test_a_number_that_no_column_holds_is_refused() -> None:
