@@ -216,6 +216,11 @@ def _others(
     found = []
     for number, (lon, lat) in enumerate(spots, start=1):
         device_id = _device_id(kind, number)
+        class_code = KINDS[kind].class_code
+        if class_code:
+            component = maker.make(class_code, lon, lat)
+            found.append(_on(component, device_id, kind, interval_s=interval))
+            continue
         found.append(
             CityDevice(
                 device_id,

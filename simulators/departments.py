@@ -120,4 +120,4 @@ def owner(class_code: str) -> str:
     >>> owner("0102"), owner("0114")
     ('drainage', 'road-works')
     """
-    return OWNERS.get(class_code) or OWNERS[class_code[:2]]
+    return OWNERS.get(class_code) or OWNERS.get(class_code[:2], "city-management")

@@ -166,7 +166,7 @@ async def run_fleet(
         control: Unix socket on which scenes are begun and ended.
         life: Scenes begin by themselves.
         first_s: Seconds until the first of them; unset: 20.
-        connections: How many MQTT connections.
+        connections: How many MQTT connections; 1 where the broker takes the login for client id.
         allow_remote: Publish to another machine.
 
     Raises:
