@@ -13,20 +13,16 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from core.errors import ConflictError, NotFoundError
-from core.model import from_micros
 from devices import KINDS
 from devices.native import encode_event, encode_record
 from devices.topics import Channel, format_topic
-from simulators.chance import generator, share
+from simulators.chance import generator
 from simulators.city_devices import CityDevice
-from simulators.physics import PHYSICS, Physics
 from simulators.physics.pace import Pace
-from simulators.rest import RestingDevice
+from simulators.player import MS, Player, whole_ms
 from simulators.scenes import SCENES, Act, Cast, Cue, Scene
 from simulators.truth import TruthFile
 
-_SCENARIO: Final = "rest"
-_MS: Final = 1000
 _STAGE: Final = -1  # the order of what no device does: of equal times it goes first
 
 
@@ -80,65 +76,13 @@ class Performance:
         }
 
 
-class _Player:
-    """One simulated device: its rest, its physics, its counter, its lattice of time."""
-
-    def __init__(self, device: CityDevice, order: int, seed: int, start: int) -> None:
-        kind = KINDS[device.kind]
-        self.device = device
-        self.order = order
-        self.kind = kind
-        self.rest = RestingDevice(
-            kind, device.device_id, seed=seed, scenario=_SCENARIO, lon=device.lon, lat=device.lat
-        )
-        make = PHYSICS.get(kind.name)
-        self.physics: Physics | None = None
-        if make is not None:
-            self.physics = make(
-                kind,
-                device.device_id,
-                seed=seed,
-                lon=device.lon,
-                lat=device.lat,
-                limits=device.limits,
-            )
-        self.seq = start // 1_000_000  # a restart goes on above: nobody sends over one a second
-        self.busy_us = _micros(device.interval_s or kind.interval_s)
-        own = device.interval_s or kind.idle_interval_s or kind.interval_s
-        self.idle_us = _micros(own)
-        self.phase = share(seed, _SCENARIO, device.device_id, "phase")
-
-    def next_slot(self, at: int, pace: Pace) -> int:
-        """Return the first report after ``at``, on a whole millisecond."""
-        every = self.idle_us if pace is Pace.IDLE else self.busy_us
-        phase = int(self.phase * every) // _MS * _MS
-        return ((at - phase) // every + 1) * every + phase
-
-    def pace(self, at: int) -> Pace:
-        return Pace.BUSY if self.physics is None else self.physics.pace(at)
-
-    def measure(self, at: int) -> dict[str, float]:
-        values = self.rest.values(at)
-        if self.physics is not None:
-            self.physics.apply(at, values)
-        return values
-
-    def count(self) -> int:
-        self.seq += 1
-        return self.seq
-
-
-def _micros(seconds: float) -> int:
-    return max(round(seconds * 1000), 1) * _MS
-
-
 @dataclass(order=True, slots=True)
 class _Due:
     at: int
     order: int
     number: int
     act: Callable[[int], Iterable[Message]] = field(compare=False)
-    repeats: "_Player | None" = field(compare=False, default=None)
+    repeats: "Player | None" = field(compare=False, default=None)
 
 
 class Stream:
@@ -167,7 +111,7 @@ class Stream:
         self._pushed = 0
         self._played = 0
         self._players = {
-            device.device_id: _Player(device, order, seed, start)
+            device.device_id: Player(device, order, seed, start)
             for order, device in enumerate(self.devices)
             if device.kind in KINDS
         }
@@ -222,15 +166,15 @@ class Stream:
         scene = SCENES.get(name)
         if scene is None:
             raise NotFoundError(f"there is no scene {name!r}; there are {', '.join(SCENES)}")
-        at = at // _MS * _MS
-        truth_id = f"T{at // _MS}-{self._played + 1}"
+        at = at // MS * MS
+        truth_id = f"T{at // MS}-{self._played + 1}"
         chance = generator(self._seed, name, truth_id, "scene")
         cast = scene.cast(self.devices, target, parameters or {}, chance, lasts_s)
         for other in self.on.values():
             if other.scene is scene and other.cast.devices.keys() & cast.devices.keys():
                 raise ConflictError(f"{name} is already on at {other.cast.node}: {other.truth_id}")
         self._played += 1
-        end = at + _micros(cast.lasts_s)
+        end = at + whole_ms(cast.lasts_s)
         performance = Performance(truth_id, scene, cast, scene.act(cast), at, end)
         self.on[truth_id] = performance
         self._write_down(performance, end)
@@ -249,7 +193,7 @@ class Stream:
         performance = self.on.get(truth_id)
         if performance is None:
             raise NotFoundError(f"no scene {truth_id!r} is on; on are {', '.join(self.on) or '-'}")
-        self._close(truth_id, at // _MS * _MS)
+        self._close(truth_id, at // MS * MS)
         return performance
 
     def repair(self, device_id: str, at: int) -> list[Performance]:
@@ -294,12 +238,12 @@ class Stream:
         at: int,
         order: int,
         act: Callable[[int], Iterable[Message]],
-        repeats: _Player | None = None,
+        repeats: Player | None = None,
     ) -> None:
         self._pushed += 1
         heapq.heappush(self._queue, _Due(at, order, self._pushed, act, repeats))
 
-    def _reporter(self, player: _Player) -> Callable[[int], Iterable[Message]]:
+    def _reporter(self, player: Player) -> Callable[[int], Iterable[Message]]:
         def report(at: int) -> Iterable[Message]:
             pace = player.pace(at)
             self._push(player.next_slot(at, pace), player.order, report, player)
@@ -310,7 +254,7 @@ class Stream:
 
     def _cue(self, cue: Cue, since: int) -> None:
         player = self._players[cue.device_id]
-        at = since + round(cue.after_s * 1000) * _MS
+        at = since + round(cue.after_s * 1000) * MS
 
         def play(now: int) -> Iterable[Message]:
             if cue.event:
@@ -319,7 +263,7 @@ class Stream:
 
         self._push(at, player.order, play)
 
-    def _shaped(self, player: _Player, at: int) -> dict[str, float] | None:
+    def _shaped(self, player: Player, at: int) -> dict[str, float] | None:
         """Return what a device measures with its scenes, or None where it is silent."""
         values = player.measure(at)
         name = player.device.device_id
@@ -330,13 +274,13 @@ class Stream:
                     return None
         return values
 
-    def _record(self, player: _Player, at: int) -> Iterator[Message]:
+    def _record(self, player: Player, at: int) -> Iterator[Message]:
         values = self._shaped(player, at)
         if values is not None:
             body = encode_record(player.kind, values, ts_micros=at, seq=player.count())
             yield self._message(player, at, Channel.TELEMETRY, body)
 
-    def _event(self, player: _Player, cue: Cue, at: int) -> Iterator[Message]:
+    def _event(self, player: Player, cue: Cue, at: int) -> Iterator[Message]:
         values = self._shaped(player, at)
         if values is not None:
             carried = {
@@ -347,7 +291,7 @@ class Stream:
             )
             yield self._message(player, at, Channel.EVENT, body)
 
-    def _message(self, player: _Player, at: int, channel: Channel, body: bytes) -> Message:
+    def _message(self, player: Player, at: int, channel: Channel, body: bytes) -> Message:
         topic = format_topic(player.device.device_id, channel)
         return Message(at, player.order, topic, body)
 
