@@ -1,8 +1,8 @@
 """One simulated device: its rest, its physics, its counter, its lattice of time.
 
-A device reports at ``phase + n · interval``, counted from 1970: no two devices crowd one moment, and
-a simulator that starts again falls in step. A device with an interval of its own keeps it, busy or
-idle; the others follow their kind.
+A device reports at ``phase + n · interval``, counted from 1970: devices do not crowd one moment,
+and a simulator that starts again falls in step. A device with an interval of its own keeps it, busy
+or idle; the others follow their kind.
 """
 
 from typing import Final

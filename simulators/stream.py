@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from core.errors import ConflictError, NotFoundError
+from core.model import from_micros
 from devices import KINDS
 from devices.native import encode_event, encode_record
 from devices.topics import Channel, format_topic
