@@ -31,19 +31,31 @@ _OBJECTS: Final = {
     "device": "设备 device",
     "system": "系统 system",
 }
+_TELLING: Final = frozenset({"raised", "reopened", "recurred", "severity_raised", "reported"})
+"""What opens a story: these lines carry its sentence, the later ones do not repeat it."""
+_PASSING: Final = frozenset({"accepted", "filed", "clearing", "finding_ignored"})
+"""Steps that nobody waits for; the API has them all."""
 _SEVERITIES: Final = {1: "蓝 blue", 2: "黄 yellow", 3: "橙 orange", 4: "红 red"}
 
 
-def line_of(event: dict[str, Any]) -> str:
-    """Return one event as a line."""
+def line_of(event: dict[str, Any]) -> str | None:
+    """Return one event as a line, or None where it is not worth one."""
+    action, state = event["action"], event["to_state"]
+    if action in _PASSING:
+        return None
     parts = [
         f"{event['at']:%H:%M:%S}Z",
         f"{_OBJECTS.get(event['object'], event['object'])} {event['object_id']}",
-        event["action"] + (f" → {event['to_state']}" if event["to_state"] else ""),
-        _SEVERITIES.get(event["severity"] or 0, ""),
-        event["device_id"] or "",
-        " / ".join(filter(None, (event["zh"], event["en"]))),
+        action if state in (None, action) else f"{action} → {state}",
     ]
+    if action in _TELLING:
+        parts += [
+            _SEVERITIES.get(event["severity"] or 0, ""),
+            event["device_id"] or "",
+            " / ".join(filter(None, (event["zh"], event["en"]))),
+        ]
+    else:
+        parts.append(f"by {event['actor']}")
     return "  ".join(filter(None, parts))
 
 
@@ -59,6 +71,7 @@ async def tell_news(url: str, tell: Callable[[str], None]) -> NoReturn:
 
 
 async def _tell_new(url: str, position: int | None, tell: Callable[[str], None]) -> int:
+    """Tell what came after a position and return the new one; the first time, only find it."""
     async with await psycopg.AsyncConnection.connect(
         url, autocommit=True, application_name="cityhub up", row_factory=dict_row
     ) as conn:
@@ -66,6 +79,7 @@ async def _tell_new(url: str, position: int | None, tell: Callable[[str], None])
             row = await (await conn.execute(LAST)).fetchone()
             return int(row["coalesce"]) if row else 0
         async for event in await conn.execute(SELECT_NEWS, [position]):
-            tell(line_of(event))
+            if line := line_of(event):
+                tell(line)
             position = int(event["event_id"])
     return position
