@@ -1,6 +1,7 @@
 """How a thing that should lie still lies now: the arithmetic of displacement.
 
-Rows shaken by traffic are told by their norm and change nothing. What is left is compared with what
+Rows shaken by traffic are told by their norm, or by one another where they come in a burst, and
+change nothing. What is left is compared with what
 :mod:`analytics.stages.rest` has learnt, and the residual averaged at four speeds: fast averages
 find a shift, slow ones a settling. An opening needs two agreeing quiet rows, since one shaken row
 may point anywhere (a raw angle over 90° on one row made all the false openings measured).
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.stages.rest import (
     CALIBRATION_ROWS,
     DEG,
     RING,
     SPEEDS,
+    STEADY_G,
     Bools,
     Floats,
     RestState,
@@ -46,6 +49,7 @@ RIGHTED_ROWS: Final = 2
 _CALIBRATION_G: Final = 0.2  # near enough to 1 g for a row to be learnt from
 _LEAST_G: Final = 0.2  # a norm below is no gravity
 
+_BURST_US: Final = 5_000_000  # rows sooner after one another are one movement
 _GATE_G: Final = 0.03  # a row is quiet within this of the device's own norm …
 _GATE_SIGMAS: Final = 4.0  # … or within so many of its norm's noise
 _LOOSE_G: Final = 0.12  # turned far, a sensor's zero offset changes its norm
@@ -103,12 +107,21 @@ class Verdict:
         )
 
 
-def step(s: RestState, at: Rows, acceleration: Floats, heat: Floats, frozen: Bools) -> Verdict:
+def step(
+    s: RestState,
+    at: Rows,
+    *,
+    ts: NDArray[np.int64],
+    acceleration: Floats,
+    heat: Floats,
+    frozen: Bools,
+) -> Verdict:
     """Step one row of each of several devices.
 
     Args:
         s: The state, changed in place.
         at: ``(n,)`` rows of the state, none twice.
+        ts: ``(n,)`` event time, microseconds.
         acceleration: ``(n, 3)`` in g; NaN = not measured.
         heat: ``(n,)`` temperature in Cel; NaN = not measured, the last one stands.
         frozen: ``(n,)`` learn nothing: other evidence says that the device is not at rest.
@@ -120,11 +133,14 @@ def step(s: RestState, at: Rows, acceleration: Floats, heat: Floats, frozen: Boo
     norm = np.sqrt(dot(acceleration, acceleration))
     measured = norm > _LEAST_G  # False where NaN
     direction = acceleration / np.where(measured, norm, 1)[:, None]
-    verdict.quiet[:] = measured & (
-        np.abs(norm - s.norm[at]) < np.maximum(_GATE_G, _GATE_SIGMAS * s.norm_noise[at])
+    steady = _is_steady(s, at, ts, acceleration)
+    verdict.quiet[:] = (
+        measured
+        & steady
+        & (np.abs(norm - s.norm[at]) < np.maximum(_GATE_G, _GATE_SIGMAS * s.norm_noise[at]))
     )
     young = s.learnt[at] < CALIBRATION_ROWS
-    learning = measured & young & ~frozen & (np.abs(norm - 1) < _CALIBRATION_G)
+    learning = measured & steady & young & ~frozen & (np.abs(norm - 1) < _CALIBRATION_G)
     if learning.any():
         calibrate(s, at[learning], acceleration[learning], heat[learning])
     n = np.flatnonzero(measured & ~young)
@@ -144,6 +160,21 @@ def step(s: RestState, at: Rows, acceleration: Floats, heat: Floats, frozen: Boo
             verdict=verdict,
         )
     return verdict
+
+
+def _is_steady(s: RestState, at: Rows, ts: NDArray[np.int64], acceleration: Floats) -> Bools:
+    """Return where a row was not shaken as far as the row before it can tell.
+
+    A terminal that is awake sends many rows of one shock, and by chance some have the norm of a
+    quiet one. So a row that follows sooner than 5 s counts only if it is like the one before, or
+    lies at rest.
+    """
+    off, turned = acceleration - s.row[at], acceleration - s.norm[at][:, None] * s.rest[at]
+    alike = np.sqrt(np.minimum(dot(off, off), dot(turned, turned))) < STEADY_G
+    steady: Bools = alike | (ts - s.row_at[at] > _BURST_US)
+    measured = ~np.isnan(off[:, 0] + off[:, 1] + off[:, 2])
+    s.row[at[measured]], s.row_at[at[measured]] = acceleration[measured], ts[measured]
+    return steady
 
 
 def _judge_loose(

@@ -117,9 +117,10 @@ class Displacement(StatefulStage[_CoverState]):
         verdict = attitude.step(
             state,
             at,
-            np.stack(gravity, 1),
-            self._read(batch, self._watch.temperature, rows),
-            (before != 0) | (tilt > attitude.FAR_DEG),
+            ts=batch.ts[rows],
+            acceleration=np.stack(gravity, 1),
+            heat=self._read(batch, self._watch.temperature, rows),
+            frozen=(before != 0) | (tilt > attitude.FAR_DEG),
         )
         after = self._weigh(at, tilt, verdict, before)
         changed = (before != after) | verdict.shifts | verdict.settles | verdict.ended

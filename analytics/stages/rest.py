@@ -23,7 +23,10 @@ CALIBRATION_ROWS: Final = 9
 SPEEDS: Final = (1 / 4, 1 / 12, 1 / 40, 1 / 120)
 """Rates of the four averages, a row."""
 RING: Final = 12
+STEADY_G: Final = 0.05
+"""Rows within this of one another were not shaken between."""
 
+_ALIKE_ROWS: Final = 6  # of the nine
 _NORM_NOISE_G: Final = (0.001, 0.03)
 _LEAST_NOISE_DEG: Final = 0.05
 _MEAN_STEP: Final = 1.128  # mean |difference| of two samples of unit noise
@@ -45,6 +48,8 @@ _SLOW_ROWS: Final = 720
 _FIELDS: Final = {
     "learnt": Field(np.int64),
     "first": Field(np.float64, (CALIBRATION_ROWS, 3)),
+    "row": Field(np.float64, (3,)),
+    "row_at": Field(np.int64, fill=np.iinfo(np.int64).min // 2),
     "norm": Field(np.float64, fill=1),
     "norm_noise": Field(np.float64, fill=0.005),
     "rest": Field(np.float64, (3,)),
@@ -83,6 +88,8 @@ class RestState(State):
     Attributes:
         learnt: Rows learnt from: first those of calibration, then the quiet ones.
         first: The rows of calibration.
+        row: The last row of all, in g.
+        row_at: Its time, microseconds.
         norm: Its own norm of gravity. A gain error of 3 % must not lock a device out.
         norm_noise: The scatter of that norm.
         rest: Unit vector of gravity at rest.
@@ -116,6 +123,8 @@ class RestState(State):
 
     learnt: NDArray[np.int64]
     first: Floats
+    row: Floats
+    row_at: NDArray[np.int64]
     norm: Floats
     norm_noise: Floats
     rest: Floats
@@ -151,11 +160,21 @@ class RestState(State):
 
 
 def calibrate(s: RestState, at: Rows, acceleration: Floats, heat: Floats) -> None:
-    """Take a row near 1 g for the reference; the median of the first nine is the direction."""
+    """Take a row near 1 g for the reference; the median of nine is the direction of rest.
+
+    Six of them must be alike, else the oldest is dropped: a device that begins its life under
+    traffic waits for a calm hour.
+    """
     s.first[at, s.learnt[at]] = acceleration
     s.learnt[at] += 1
-    done = s.learnt[at] == CALIBRATION_ROWS
-    at, heat = at[done], heat[done]
+    full = s.learnt[at] == CALIBRATION_ROWS
+    at, heat = at[full], heat[full]
+    off = s.first[at] - np.median(s.first[at], 1)[:, None]
+    alike = (np.sqrt(dot(off, off)) < STEADY_G).sum(1) >= _ALIKE_ROWS
+    shaken = at[~alike]
+    s.first[shaken, :-1] = s.first[shaken, 1:]
+    s.learnt[shaken] -= 1
+    at, heat = at[alike], heat[alike]
     if not len(at):
         return
     first = s.first[at]

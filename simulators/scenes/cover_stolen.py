@@ -47,7 +47,7 @@ class _Theft:
             for device_id in self._devices
             for cue in (
                 Cue(0.5, device_id),
-                Cue(0.7, device_id, "cover_close", on=False, metrics=("tilt",)),
+                Cue(0.7, device_id, "cover_close", metrics=("tilt",)),
                 Cue(_AWAKE_S, device_id),
             )
         ]

@@ -131,6 +131,34 @@ def test_lorries_never_alarm() -> None:
     assert find(rows) == []
 
 
+@pytest.mark.parametrize("learnt", [0, 1, 30])
+def test_a_burst_of_shaken_rows_is_one_movement_and_raises_nothing(learnt: int) -> None:
+    chance = np.random.default_rng(12)
+    rows = lying(learnt)
+    at = START + HOUR
+    for burst in range(60):
+        shaken = lying(9, seed=burst, at=at)
+        for n, row in enumerate(shaken[:-1]):  # the last one lies at rest again
+            push = chance.normal(0, 1, 3) * (0.5, 0.5, 1)
+            push *= chance.uniform(50, 500) / np.linalg.norm(push)
+            for name, more in zip(("ax", "ay", "az"), push, strict=True):
+                row.values.update({name: row.values[name] + more})
+            rows.append(Row(row.device_no, at + n * MINUTE // 600, row.values))
+        rows.append(Row(3, at + 8 * MINUTE // 600, shaken[-1].values))
+        at += MINUTE
+    assert judge(build_stages(COVER, {}), COVER, rows) == []
+
+
+def test_a_cover_that_begins_its_life_under_traffic_waits_for_calm() -> None:
+    chance = np.random.default_rng(13)
+    rows = lying(40)
+    for row in rows[:20]:
+        for name in ("ax", "ay"):
+            row.values.update({name: row.values[name] + chance.choice((-1, 1)) * 150})
+    assert find(rows) == []
+    assert told(find(rows, lying(2, turned=30)))[0] == ("cover_open", "open")
+
+
 def test_nothing_is_learnt_inside_an_episode() -> None:
     found = find(lying(100), lying(500, turned=30, seed=2), lying(2, seed=3), lying(2, turned=30))
     assert told(found) == [
