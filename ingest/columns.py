@@ -1,9 +1,9 @@
 """Messages of one kind as columns: the fast path, made from the kind.
 
 Nearly all telemetry is one flat object of known numbers. One msgspec call reads it, one
-``attrgetter`` and one numpy call make a matrix of a whole batch, and everything that follows is
-vectorised. What msgspec refuses goes the exact path (:mod:`ingest.envelopes.native`), which gives
-the precise reason.
+``struct`` call packs its numbers, the packed bytes of a batch are a matrix, and everything that
+follows is vectorised. What msgspec refuses goes the exact path (:mod:`ingest.envelopes.native`),
+which gives the precise reason.
 
 msgspec cannot see a key that stands twice, nor tell a missing key from ``null``. So a missing field
 is *infinity*, which no JSON number can be, and ``null`` is NaN. In a flat object without texts each
@@ -13,13 +13,15 @@ there, a key stood twice, and that message too goes the exact path. This costs .
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import starmap
 from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from core.batch import Batch
@@ -30,6 +32,7 @@ from ingest.envelopes.native import Record, is_switch
 from ingest.times import TimeRules, believe, both_times, lateness_of
 
 _MISSING: Final = float("inf")
+_NULL: Final = float("nan")
 _HEAD: Final = ("t", "seq", "h", "q")  # then the metrics
 _EXACT_INT: Final = 2**53  # the matrix is float64
 _LATEST_MS: Final = 10**15
@@ -132,7 +135,7 @@ class Columns:
         )
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._struct).decode
         """Reads a payload of exactly known keys; raises ``msgspec.MsgspecError`` on any other."""
-        self._get = attrgetter(*_HEAD, *(metric.name for metric in metrics))
+        self._pack = struct.Struct(f"{len(_HEAD) + len(metrics)}d").pack
         self._real = np.array([not metric.f8 for metric in metrics], np.bool_)
         self._low = np.array([metric.low for metric in metrics])
         self._high = np.array([metric.high for metric in metrics])
@@ -161,7 +164,7 @@ class Columns:
             exact: Reads a suspicious message again.
             now: The hub's time, microseconds UTC.
         """
-        matrix = np.array(list(map(self._get, heap.records)), np.float64)
+        matrix = self._matrix(heap.records)
         message = np.array(heap.message, np.intp)
         device_no = np.array(heap.device_no, np.int32)
         odd, kept = self._verify(matrix, heap, payloads, exact)
@@ -169,8 +172,19 @@ class Columns:
             matrix, message, device_no = matrix[kept], message[kept], device_no[kept]
             now_at = {old: new for new, old in enumerate(kept.tolist())}
             odd = {now_at[row]: record for row, record in odd.items()}
-        rx = np.array([received_at[i] for i in message.tolist()], np.int64)
+        rx = np.array(received_at, np.int64)[message]
         return self._assemble(matrix, odd, device_no=device_no, message=message, rx=rx, now=now)
+
+    def _matrix(self, records: Sequence[Any]) -> NDArray[np.float64]:
+        """Return ``(n, fields)`` all numbers; ``null`` is NaN.
+
+        Four times as fast as an array of tuples: numpy would look at each number twice.
+        """
+        try:
+            packed = b"".join(starmap(self._pack, map(astuple, records)))
+        except struct.error:  # a null somewhere
+            packed = b"".join(self._pack(*map(_number, astuple(record))) for record in records)
+        return np.frombuffer(bytearray(packed), np.float64).reshape(len(records), -1)
 
     def _verify(
         self, matrix: NDArray[np.float64], heap: Heap, payloads: Sequence[bytes], exact: Exact
@@ -191,7 +205,7 @@ class Columns:
             record = exact(heap.message[row])
             if record is not None:
                 odd[int(row)] = _odd(record)
-                matrix[row] = self._get(self._rebuild(record))
+                matrix[row] = self._matrix([self._rebuild(record)])
                 suspect[row] = False
         return odd, np.flatnonzero(~suspect)
 
@@ -264,6 +278,10 @@ class Columns:
         if record.fault is not None:
             head["q"] = record.fault & _EXACT_INT - 1
         return self._struct(**head, **record.values)
+
+
+def _number(value: float | None) -> float:
+    return _NULL if value is None else value
 
 
 def _odd(record: Record) -> Odd:

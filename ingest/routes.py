@@ -68,7 +68,8 @@ class Routes:
         """
         if self._epoch != self.registry.epoch or len(self.cache) > _MOST_CACHED:
             self._forget()
-        new = set(topics) - self.cache.keys()
+        cache = self.cache
+        new = {topic for topic in topics if topic not in cache}
         if not new:
             return
         parsed = {topic: _parse(topic) for topic in new}
