@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
 from prometheus_client import generate_latest as render_metrics
 
 from api.deps import Hub, Parts
@@ -23,6 +23,7 @@ from api.routers.operations import INTERVALS
 from api.shapes import Instant, Shape, Words
 from api.store import Row, look
 from core.errors import StoreUnavailableError
+from core.metrics import render
 from devices import KINDS
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ async def metrics(hub: Hub) -> Response:
         _fill(fresh, state, alarms, now)
     except StoreUnavailableError:
         up.set(0)
-    body = render_metrics(REGISTRY) + render_metrics(fresh)
+    body = render() + render_metrics(fresh)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -7,6 +7,7 @@ travels in its environment, since a command line can be read by everybody.
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,7 @@ from cityhub.postgres import EmbeddedPostgres
 from cityhub.supervisor import Supervisor
 from core.db import listen
 from core.errors import CityhubError, StartError
+from core.metrics import FOLDER
 from core.migrate import migrate
 from core.settings import Settings
 from core.tables import make_tables
@@ -43,6 +45,7 @@ STAGES: Final = (
 )
 """What ``--without`` may leave out, in the order of a reading's way."""
 
+_FIGURES: Final = "metrics"
 _LOOK_S: Final = 0.2
 _PAGE_S: Final = 10.0
 _ROLE_STOP_S: Final = 5.0
@@ -138,6 +141,9 @@ class Hub:
                 self.database_url, self.folder.path, self.site_key, self._say, scale=self._scale
             )
         await self._start_broker()
+        figures = self.folder.path / _FIGURES
+        shutil.rmtree(figures, ignore_errors=True)  # counters begin anew with their processes
+        figures.mkdir(mode=0o700)
         self._supervisor = Supervisor(self._programs(), self._say)
         self._supervisor.look()
         access.publish(self.folder.path, self._facts())
@@ -248,7 +254,12 @@ class Hub:
             name=name,
             argv=[sys.executable, "-m", "cityhub", name, *arguments],
             log=self.folder.logs() / f"{name}.log",
-            env={**self._environ, "CITYHUB_LOG_FORMAT": "json", **extra},
+            env={
+                **self._environ,
+                "CITYHUB_LOG_FORMAT": "json",
+                FOLDER: str(self.folder.path / _FIGURES),
+                **extra,
+            },
             stop_s=_ROLE_STOP_S,
         )
 

@@ -95,8 +95,13 @@ class Up:
 
     def get(self, path: str) -> Any:
         """Return what the API answers."""
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of an answer."""
         with urllib.request.urlopen(f"{self.facts['api_url']}{path}", timeout=10) as answer:
-            return json.load(answer)
+            body: bytes = answer.read()
+        return body
 
     def stop(self, number: signal.Signals = signal.SIGINT, seconds: float = 30) -> int:
         """Send it a signal and return its exit code."""

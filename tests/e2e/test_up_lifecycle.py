@@ -140,6 +140,9 @@ def test_the_printed_line_reaches_the_readings_the_alarms_and_the_platform(folde
             lambda: [a for a in up.get("/api/v1/alarms")["items"] if a["device_id"] == device_id]
         )
         eventually(lambda: device_id in (folder / "stand-in.jsonl").read_text("utf-8"))
+        figures = up.read("/metrics").decode()
+        assert 'cityhub_ingest_records_total{outcome="stored",source="main"} 1.0' in figures
+        assert 'cityhub_outbox_total{outcome="delivered"}' in figures
         assert up.stop() == 0
 
 
