@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,9 +26,9 @@ from cityhub.folder import DataFolder
 from cityhub.postgres import EmbeddedPostgres
 from core.migrate import migrate
 from core.model import to_micros
-from core.tables import make_days, make_tables
+from core.tables import make_tables
 from devices import KINDS
-from tests.intake import COVER, Message, add_devices, cover, ledger, query
+from tests.intake import Message, add_devices, cover, ledger, query
 from tests.load import Loader
 from tests.servers import Mosquitto, Nats, open_folder
 
@@ -130,20 +130,8 @@ def running_role(database: str, broker: Broker, folder: Path) -> Iterator[Role]:
 
 
 def prepare(database: str) -> int:
-    """Register the devices; return a base for device times, in microseconds.
-
-    The tables' order on disk is the order in which readings were first stored, as long as no vacuum
-    gives their space to later ones.
-    """
+    """Register the devices; return a base for device times, in microseconds."""
     add_devices(database, *[f"MH-{i}" for i in range(DEVICES)])
-    today = datetime.now(UTC).date()
-    with psycopg.connect(database, autocommit=True) as conn:
-        make_days(conn, COVER.table, [today + timedelta(days=d) for d in (-1, 0, 1)])
-        for (name,) in conn.execute(
-            "SELECT inhrelid::regclass::text FROM pg_inherits"
-            " WHERE inhparent = 'hub.reading_manhole_cover'::regclass"
-        ).fetchall():
-            conn.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = false)")
     return to_micros(datetime.now(UTC)) // 1000 * 1000 - 600_000_000
 
 
@@ -172,9 +160,8 @@ def check(database: str, loader: Loader, number: int) -> None:
     assert acknowledged == set(range(number))
     rows = query(
         database,
-        "SELECT device_id, seq FROM hub.reading_manhole_cover JOIN hub.device USING (device_no)"
-        " ORDER BY hub.reading_manhole_cover.tableoid::regclass::text,"
-        " hub.reading_manhole_cover.ctid",
+        "SELECT device_id, seq FROM hub.reading_manhole_cover AS r JOIN hub.device USING (device_no)"
+        " ORDER BY r.xmin::text::bigint, seq",  # by transaction: one batch after the other
     )
     expected = {(f"MH-{i % DEVICES}", i // DEVICES) for i in acknowledged}
     assert set(rows) == expected, "lost or made up"

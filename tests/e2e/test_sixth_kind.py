@@ -15,7 +15,7 @@ import pytest
 from tests.servers import ROOT
 
 DIFF: Final = ROOT / "tests" / "data" / "sixth_kind.diff"
-COPIED: Final = [
+PACKAGES: Final = (
     "cityhub",
     "core",
     "devices",
@@ -24,10 +24,8 @@ COPIED: Final = [
     "alerts",
     "api",
     "simulators",
-    "tests",
-    "deploy",
-    "scripts",
-]
+)
+COPIED: Final = ("tests", "deploy", "scripts", *PACKAGES)
 CHECKED: Final = (
     "tests/data/sixth_kind_checks.py",
     "tests/contract/test_kinds.py",
