@@ -3,12 +3,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
 
+from alerts.actions import StaffActions
 from alerts.engine import _turn, run_engine, step
+from alerts.facts import rule_for
 from alerts.office import Office
 from core.clock import ManualClock
 from core.db import Pool, open_pool
@@ -357,6 +361,50 @@ async def test_two_engines_at_once_raise_everything_once(desk: Desk, database: s
     for table in ("alarm", "case", "work_order", "outbox", "incident"):
         assert await desk.row(f"SELECT count(*) FROM hub.{table}") == (60,)
     assert await desk.row(CHAIN) == (0, 300)
+
+
+async def test_two_engines_count_a_repetition_once(desk: Desk, database: str) -> None:
+    cover = await desk.cover()
+    await desk.find(finding(cover))
+    await desk.work()
+    await desk.find(finding(cover, edge=Edge.UPDATE, ts=later(60), received_at=later(60)))
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    )
+    async with open_pool(database, 2, name="second") as second:
+        async with desk.pool.connection() as held, held.transaction():
+            await held.execute("SELECT 1 FROM hub.alarm FOR UPDATE")
+            steps = [
+                asyncio.create_task(step(pool, desk.clock, None)) for pool in (desk.pool, second)
+            ]
+            await _until(desk, waiting, (2,))
+        await asyncio.gather(*steps)
+    assert await desk.row("SELECT repeat_count FROM hub.alarm") == (1,)
+
+
+async def test_an_occurrence_may_end_and_the_next_begin_in_one_batch(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = replace(rule_for("manhole_cover", "cover_settling", Severity.YELLOW), off_delay_s=0)
+    monkeypatch.setattr("alerts.engine.rule_for", lambda *_: rule)
+    settling = partial(finding, await desk.cover(), rule_id="cover_settling")
+    await desk.find(settling())
+    await desk.work()
+    await StaffActions(desk.pool, desk.clock, None).acknowledge(1, actor="wang")
+    await desk.find(
+        settling(edge=Edge.CLEAR, ts=later(60), received_at=later(60)),
+        settling(ts=later(61), first_ts=later(61), received_at=later(61)),
+    )
+    await desk.work()
+    assert await desk.rows(
+        "SELECT occurrence_no, condition_state, previous_alarm_id FROM hub.alarm ORDER BY alarm_id"
+    ) == [(1, "cleared", None), (2, "active", 1)]
+    assert await desk.rows("SELECT state FROM hub.incident ORDER BY incident_id") == [
+        ("closed",),
+        ("open",),
+    ]
+    assert "one by one" not in caplog.text
 
 
 async def test_a_second_engine_waits_until_the_first_is_gone(desk: Desk, database: str) -> None:

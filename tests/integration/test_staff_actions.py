@@ -222,6 +222,16 @@ async def test_a_person_files_and_dispatches_an_orange_alarm(
     assert await desk.row("SELECT dept_code FROM hub.work_order") == ("LD",)
 
 
+async def test_neither_history_nor_a_device_fault_is_filed(desk: Desk, staff: StaffActions) -> None:
+    cover = await desk.cover()
+    await desk.find(finding(cover, received_at=later(7200)), finding(cover, rule_id="battery_low"))
+    await desk.work()
+    for alarm_id in (1, 2):
+        with pytest.raises(ConflictError, match="no matter for a city case"):
+            await staff.file(alarm_id, actor="wang")
+    assert not await desk.rows("SELECT 1 FROM hub.case")
+
+
 async def test_a_wrongly_dispatched_case_comes_back_and_goes_elsewhere(
     desk: Desk, staff: StaffActions
 ) -> None:
