@@ -1,24 +1,27 @@
 """Dataclasses whose attributes are columns: read, inserted, and updated by what changed."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import Field, fields
+from typing import Any, ClassVar, Protocol
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from core.db import Connection
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+
+class Record(Protocol):
+    """A dataclass whose attributes are columns."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-def values_of(record: "DataclassInstance") -> dict[str, Any]:
+def values_of(record: Record) -> dict[str, Any]:
     """Return its attributes by column."""
     return {item.name: _plain(getattr(record, item.name)) for item in fields(record)}
 
 
-def columns_of(kind: "type[DataclassInstance]") -> sql.Composed:
+def columns_of(kind: type[Record]) -> sql.Composed:
     """Return its columns, for a SELECT."""
     return sql.SQL(", ").join(sql.Identifier(item.name) for item in fields(kind))
 
@@ -51,8 +54,8 @@ async def update(
     conn: Connection,
     table: str,
     key: str,
-    before: "DataclassInstance",
-    after: "DataclassInstance",
+    before: Record,
+    after: Record,
 ) -> None:
     """Write what changed between two states of a row, if anything did."""
     old = values_of(before)

@@ -6,14 +6,18 @@ database where it stood. So none has an orderly end to get wrong.
 
 import asyncio
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from cityhub.access import database_url
 from core.clock import Clock, ScaledClock, SystemClock
 from core.errors import ConfigError
 from core.log import start_logging
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from alerts.office import Office
 
 
 def begin(role: str, settings: Settings) -> None:
@@ -115,7 +119,13 @@ def alert(settings: Settings) -> NoReturn:
 
     async def main() -> NoReturn:
         async with open_pool(url, settings.database.pool_size, name="alert") as pool:
-            await run_engine(pool=pool, url=url, clock=SystemClock(), connector=connector(settings))
+            await run_engine(
+                pool=pool,
+                url=url,
+                clock=SystemClock(),
+                connector=connector(settings),
+                office=office(settings),
+            )
 
     begin("alert", settings)
     url = database_url(settings)
@@ -146,6 +156,18 @@ def connector(settings: Settings) -> str | None:
     return "webhook" if settings.dispatch.url else None
 
 
+def office(settings: Settings) -> "Office":
+    """Return the command centre's particulars."""
+    from alerts.office import Office
+
+    city = settings.city
+    return Office(
+        prefix=city.case_prefix,
+        zone=ZoneInfo(city.time_zone),
+        source=f"cityhub/{quote(city.name_en.lower())}",
+    )
+
+
 def serve(settings: Settings) -> None:
     """Serve REST, feed and page."""
     from alerts.actions import StaffActions
@@ -160,7 +182,7 @@ def serve(settings: Settings) -> None:
                 url=url,
                 settings=settings,
                 clock=clock,
-                actions=StaffActions(pool, clock, connector(settings)),
+                actions=StaffActions(pool, clock, connector(settings), office=office(settings)),
             )
 
     begin("serve", settings)

@@ -37,6 +37,8 @@ class City(_Section):
     """Its name in English."""
     time_zone: str = "Asia/Shanghai"
     """IANA name; only screens and calendars use it, everything inside is UTC."""
+    case_prefix: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,8}$")] = "FY"
+    """How case numbers begin, as in ``FY-20261121-000123``."""
 
     @field_validator("time_zone")
     @classmethod
