@@ -21,7 +21,7 @@ from api.feed import Feed
 from api.guard import HEADERS, Guard
 from api.lite.refusal import answer_lite
 from api.policy import Policy, allow, enforce
-from api.problems import MEDIA_TYPE, answer_problem
+from api.problems import MEDIA_TYPE, Problem, answer_problem
 from api.routers import alarms, cases, city, devices, incidents, kinds, operations, outbox, stream
 from core.clock import Clock
 from core.db import Pool
@@ -92,7 +92,7 @@ def create_app(
     app.state.feed = feed
     for router in ROUTERS:
         app.include_router(router)
-    for error in (CityhubError, HTTPException, RequestValidationError, Exception):
+    for error in (Problem, CityhubError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer)
     hosts = [*settings.api.public_hosts, settings.api.host]
     app.add_middleware(Guard, hosts=hosts)

@@ -49,6 +49,8 @@ SELECT (SELECT coalesce(max(event_id), 0) FROM hub.event_head) AS newest, first.
   LEFT JOIN (SELECT event_id, prev_hash FROM hub.event_log ORDER BY event_id LIMIT 1) AS first
          ON true
 """
+_BREAKS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+"""Line breaks to some clients, though not to the standard: they must not cut an event in two."""
 _NAME: Final = re.compile(r"[a-z][a-z_]{0,30}")
 
 
@@ -211,6 +213,7 @@ def encode_event(row: dict[str, Any]) -> bytes:
     entry = {column: row[column] for column in _COLUMNS}
     entry["at"] = row["at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
     data = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = data.translate(_BREAKS)
     return f"id: {row['event_id']}\nevent: {name}\ndata: {data}\n\n".encode()
 
 

@@ -1,7 +1,8 @@
 """The API on a real port, with real clients, and a little city to show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -176,6 +177,33 @@ def append_event(conn: psycopg.Connection[Any], object_id: str = "1", **changes:
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event off the feed."""
+
+    event_id: int
+    name: str
+    data: dict[str, Any]
+
+
+async def follow(
+    client: httpx.AsyncClient, cursor: int | None = None, *, last_id: int | str | None = None
+) -> AsyncGenerator[Heard, None]:
+    """Follow the feed as a browser would."""
+    params = {} if cursor is None else {"cursor": cursor}
+    headers = {} if last_id is None else {"Last-Event-ID": str(last_id)}
+    async with client.stream("GET", "/api/v1/stream", params=params, headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        fields: dict[str, str] = {}
+        async for line in response.aiter_lines():
+            key, _, value = line.partition(": ")
+            if key:
+                fields[key] = value
+            elif "data" in fields:
+                yield Heard(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+                fields = {}
 
 
 CITY: Final = """

@@ -44,20 +44,25 @@ def join(*children: Html | str | float | None) -> Html:
 
 
 def name(text: str) -> Html:
-    """Return what somebody wrote: set apart, and with characters that turn text made visible.
+    """Return what somebody called a thing, set apart so that its script turns nothing around it.
 
     >>> name("<script>"), name("gpj\u202eexe")
     ('<bdi>&lt;script&gt;</bdi>', '<bdi>gpj\ufffdexe</bdi>')
     """
-    return tag("bdi", text.translate(_TURNING))
+    return tag("bdi", text)
 
 
 def _child(child: Html | str | float) -> str:
-    return child if isinstance(child, Html) else escape(str(child))
+    return child if isinstance(child, Html) else _safe(str(child))
+
+
+def _safe(text: str) -> str:
+    """Escape, and make visible the characters that would turn the text around them."""
+    return escape(text.translate(_TURNING))
 
 
 def _attribute(key: str, value: str | float | bool | None) -> str:
     if value is None or value is False:
         return ""
     key = key.rstrip("_").replace("_", "-")
-    return f" {key}" if value is True else f' {key}="{escape(str(value))}"'
+    return f" {key}" if value is True else f' {key}="{_safe(str(value))}"'
