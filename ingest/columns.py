@@ -12,7 +12,6 @@ there, a key stood twice, and that message too goes the exact path. This costs .
 """
 
 import hashlib
-import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +24,11 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from core.batch import Batch
-from core.copy import RowPacker
 from core.model import Quality
 from devices.kind import DeviceKind
 from ingest.envelopes.native import Record, is_switch
-from ingest.times import TimeRules, believe, both_times, lateness_of
+from ingest.rows import Rows, extra_texts
+from ingest.times import TimeRules, believe, lateness_of
 
 _MISSING: Final = float("inf")
 _NULL: Final = float("nan")
@@ -51,48 +50,6 @@ class Odd:
     ts: int | None
     seq: int | None
     unknown: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Readings of one kind, ready for the detectors and for the table.
-
-    Attributes:
-        kind: Which.
-        batch: What the detectors see. A value beyond its sensor's range stands there as it came,
-            its row flagged: the stages leave it out, all but the one that tells maintainers of it.
-        seq: ``(n,)``, the second part of the key: the device's counter, else a hash of the record.
-        extra: JSON by row.
-        device_ts: ``(n,)`` what the devices said, microseconds UTC.
-        message: ``(n,)`` index of the message in its batch.
-    """
-
-    kind: DeviceKind
-    batch: Batch
-    seq: NDArray[np.int64]
-    extra: dict[int, bytes]
-    device_ts: NDArray[np.int64]
-    message: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.seq)
-
-    def pack(self, packer: RowPacker, rows: NDArray[np.intp] | None = None) -> bytes:
-        """Return all rows, or some, as a COPY BINARY stream."""
-        extra = self.extra
-        if rows is None:
-            rows = np.arange(len(self))
-        elif extra:
-            extra = {i: extra[row] for i, row in enumerate(rows.tolist()) if row in extra}
-        return packer.pack(
-            ts=self.batch.ts[rows],
-            seq=self.seq[rows],
-            device_no=self.batch.device_no[rows],
-            values=self.batch.values[:, rows],
-            exact=self.batch.exact[:, rows],
-            quality=self.batch.quality[rows],
-            extra=extra,
-        )
 
 
 @dataclass(slots=True)
@@ -236,13 +193,10 @@ class Columns:
         quality[out] |= Quality.OUT_OF_RANGE
         fault = np.flatnonzero(whole[:, 3])
         quality[fault] |= Quality.SENSOR_FAULT
-        extra = _unknown(odd, quality)
-        for row in times.odd.tolist():
-            suspect = bool(quality[row] & Quality.CLOCK_SUSPECT)
-            apart = both_times(int(device[row]), int(rx[row]), suspect=suspect)
-            extra.setdefault(row, {}).update(apart)
-        for row in fault.tolist():
-            extra.setdefault(row, {})["q"] = int(whole[row, 3])
+        unknown = {row: record.unknown for row, record in odd.items() if record.unknown}
+        quality[list(unknown)] |= Quality.UNKNOWN_KEY
+        faults = {row: int(whole[row, 3]) for row in fault.tolist()}
+        texts = extra_texts(times, device, rx, unknown=unknown, faults=faults)
         reals, exacts = self._split(values)
         batch = Batch(
             kind=self.kind.name,
@@ -256,7 +210,6 @@ class Columns:
             now=now,
         )
         key = _key(seq, values, device)
-        texts = {row: json.dumps(e, ensure_ascii=False).encode() for row, e in extra.items()}
         return Rows(self.kind, batch, key, texts, device, message)
 
     def _split(
@@ -304,10 +257,3 @@ def _key(
         digest = hashlib.blake2b(text, digest_size=8).digest()
         key[row] = int.from_bytes(digest, "big") >> 1
     return key
-
-
-def _unknown(odd: Mapping[int, Odd], quality: NDArray[np.int16]) -> dict[int, dict[str, Any]]:
-    """Return the unknown keys by row, and flag the rows."""
-    found = {row: dict(record.unknown) for row, record in odd.items() if record.unknown}
-    quality[list(found)] |= Quality.UNKNOWN_KEY
-    return found

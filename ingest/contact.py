@@ -12,7 +12,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from core.model import Quality
-from ingest.columns import Rows
+from ingest.rows import Rows
 
 _EVERY: Final = 5_000_000
 _NEVER: Final = -(2**62)

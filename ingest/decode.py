@@ -17,9 +17,10 @@ from core.model import Quality
 from devices import KINDS
 from devices.registry import Device, Registry
 from devices.topics import Channel
-from ingest.columns import Columns, Heap, Rows
+from ingest.columns import Columns, Heap
 from ingest.envelopes import native
 from ingest.routes import Route
+from ingest.rows import Rows
 from ingest.sources import RawBatch
 from ingest.times import ClockWatch, TimeRules, believe, both_times, lateness_of
 

@@ -14,8 +14,8 @@ from core.copy import RowPacker
 from core.findings import INSERT_FINDING, LOCK_FINDINGS, NOTIFY_FINDING, finding_rows
 from core.model import from_micros
 from devices import KINDS
-from ingest.columns import Rows
 from ingest.decode import StateChange
+from ingest.rows import Rows
 
 Connection = psycopg.Connection[Any]
 

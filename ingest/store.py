@@ -16,9 +16,9 @@ import numpy as np
 import psycopg
 
 from core.batch import DeviceEvent, Finding
-from ingest.columns import Rows
 from ingest.decode import Refusal, StateChange, Work
 from ingest.ledger import MINUTE, Ledger
+from ingest.rows import Rows
 from ingest.statements import ReadingTables, write_events, write_findings, write_states
 
 Connection = psycopg.Connection[Any]

@@ -23,11 +23,11 @@ from core.db import translated
 from core.errors import LeaseLostError, StoreRejectedError, StoreUnavailableError
 from core.failpoint import passing
 from core.tables import days_of, make_days, read_edition
-from ingest.columns import Rows
 from ingest.contact import Contacts, Heard
 from ingest.decode import Work
 from ingest.ledger import Ledger
 from ingest.quarantine import Quarantine
+from ingest.rows import Rows
 from ingest.snapshots import Snapshots, Stages
 from ingest.store import Store, Way
 

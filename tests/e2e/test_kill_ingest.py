@@ -160,7 +160,7 @@ def check(database: str, loader: Loader, number: int) -> None:
     assert acknowledged == set(range(number))
     rows = query(
         database,
-        "SELECT device_id, seq FROM hub.reading_manhole_cover AS r JOIN hub.device USING (device_no)"
+        "SELECT device_id, seq FROM hub.reading_manhole_cover r JOIN hub.device USING (device_no)"
         " ORDER BY r.xmin::text::bigint, seq",  # by transaction: one batch after the other
     )
     expected = {(f"MH-{i % DEVICES}", i // DEVICES) for i in acknowledged}

@@ -14,10 +14,11 @@ from core.model import Quality
 from devices import KINDS, DeviceKind
 from devices.registry import Device, Registry
 from devices.topics import Channel
-from ingest.columns import Columns, Rows
+from ingest.columns import Columns
 from ingest.decode import Decoder, Work
 from ingest.envelopes import native
 from ingest.routes import Route
+from ingest.rows import Rows
 from ingest.times import TimeRules
 from tests.intake import NOON_MICROS, SECOND, raw_batch, telemetry
 from tests.malformed import BROKEN_RECORDS
@@ -123,6 +124,11 @@ def test_unknown_keys_are_kept_and_flagged() -> None:
     rows = rows_of(decode(b'{"tilt":1,"fog":{"a":[1]}}'))
     assert json.loads(rows.extra[0]) == {"fog": {"a": [1]}}
     assert rows.batch.quality[0] & Quality.UNKNOWN_KEY
+
+
+def test_a_device_that_sends_a_key_of_ours_does_not_lose_it() -> None:
+    rows = rows_of(decode(b'{"t":%d,"tilt":1,"rx":"x"}' % (NOON_MS - 100_000)))
+    assert json.loads(rows.extra[0]) == {"rx": NOON_MS, "rx_": "x"}
 
 
 def test_a_fault_that_the_device_reports_is_flagged() -> None:
