@@ -33,6 +33,8 @@ from ingest.sources.pauses import Pauses
 log = logging.getLogger(__name__)
 
 _CONNECT_S: Final = 10.0
+_BREATH_S: Final = 0.002  # between two looks at the socket
+_MUCH: Final = 1 << 17  # bytes: behind so many there are more
 _SUBSCRIBE_ID: Final = 1
 
 
@@ -213,6 +215,7 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self._skip = 0
         self._paused = False
+        self._breathing: asyncio.TimerHandle | None = None
         self._connack: asyncio.Future[wire.Connack] = self._loop.create_future()
         self._heard_at = self._said_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -280,7 +283,8 @@ class _Connection(asyncio.Protocol):
         if self._paused and self._uncommitted < self._window:
             self._paused = False
             self._heard_at = self._loop.time()
-            self._transport.resume_reading()
+            if self._breathing is None:
+                self._transport.resume_reading()
 
     def close(self) -> None:
         """End the connection; the session stays with the broker."""
@@ -327,13 +331,32 @@ class _Connection(asyncio.Protocol):
             self._received_at += [self._clock.micros()] * count
             self._uncommitted += count
             self._gathering.add(count)
+            self._slow_down(len(data))
         if broken is not None:
             self._fail(broken)
             if self._transport is not None:
                 self._transport.abort()
-        if self._uncommitted >= self._window and not self._paused and self._transport is not None:
-            self._paused = True  # QoS 0 knows no window; this one is ours
+
+    def _slow_down(self, size: int) -> None:
+        """Leave the socket alone for a moment, or until something is committed.
+
+        A broker writes each message by itself. Whoever wakes for each pays for a turn of the event
+        loop twenty messages long; two milliseconds later there are hundreds. The first of a quiet
+        time is taken at once, and all wait for their batch far longer.
+        """
+        if self._transport is None:
+            return
+        self._paused = self._uncommitted >= self._window  # QoS 0 knows no window but ours
+        if size < _MUCH:
+            self._breathing = self._loop.call_later(_BREATH_S, self._breathe)
+        if self._paused or self._breathing is not None:
             self._transport.pause_reading()
+
+    def _breathe(self) -> None:
+        """Look at the socket again."""
+        self._breathing = None
+        if self._transport is not None and not self._paused:
+            self._transport.resume_reading()
 
     def _handle(self, packet: wire.Packet) -> None:
         """Do what any packet but a PUBLISH asks for.
@@ -389,8 +412,9 @@ class _Connection(asyncio.Protocol):
         """Wake whoever waits; the first thing that went wrong counts."""
         fatal = isinstance(error, ConfigError | LeaseLostError)
         self._gathering.fail(error, fatal=fatal)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._breathing):
+            if timer is not None:
+                timer.cancel()
         if not self._connack.done():
             self._connack.set_exception(error)
             self._connack.exception()  # perhaps nobody waits any more
