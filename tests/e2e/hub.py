@@ -35,7 +35,7 @@ class Up:
     ) -> None:
         self.folder = folder
         self.said: list[str] = []
-        self._environ = {
+        self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("CITYHUB_")},
             "CITYHUB_DATA_FOLDER": str(folder),
             "CITYHUB_API_PORT": str(free_port()),
@@ -49,7 +49,7 @@ class Up:
         """Start it and wait until it says that everything runs."""
         self.process = subprocess.Popen(
             self._argv,
-            env=self._environ,
+            env=self.environ,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -57,14 +57,19 @@ class Up:
             text=True,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
         until = time.monotonic() + seconds
-        for line in self.process.stdout:
-            self.said.append(line.rstrip())
-            if line.startswith("Ctrl-C"):
-                return
+        while not self.hear().startswith("Ctrl-C"):
             assert time.monotonic() < until, self.said
-        raise AssertionError(f"it ended with {self.process.wait()}: {self.said}")
+
+    def hear(self) -> str:
+        """Return the next line that it says."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"it ended with {self.process.wait()}: {self.said}")
+        self.said.append(line.rstrip())
+        return self.said[-1]
 
     @property
     def facts(self) -> dict[str, Any]:
