@@ -5,8 +5,10 @@ starts at its last contact, or when the hub could hear again if that is later: t
 not the fleet being dead. A device that was never heard is not judged at all; it may lie in its box,
 and a registry imported ahead of the installation must not raise thousands of alarms.
 
-Where many devices of one gateway fall silent together, the gateway is the news and they are not
-announced; hence a device behind a gateway waits one more interval for that verdict.
+Where many devices of one gateway 网关 or one feeder 回路 fall silent together, that carrier is the
+news and they are not announced; hence a device behind a carrier waits one more interval for that
+verdict. Where both could be to blame it is the one that explains more: the share of its devices
+that is silent, times its share of all that is silent (p × q of the cause tree).
 """
 
 from dataclasses import dataclass
@@ -18,9 +20,11 @@ from numpy.typing import NDArray
 
 JITTER_US: Final = 30_000_000
 """What a message may be late by itself, microseconds; ours, to be learnt in a later round."""
-_GROUP_SHARE: Final = 0.2  # of a gateway's devices …
+_GROUP_SHARES: Final = {"gateway": 0.2, "feeder": 0.6}  # more than so much of a carrier's devices …
 _GROUP_LEAST: Final = 3  # … and at least so many …
 _GROUP_INTERVALS: Final = 2  # … heard last within so many intervals of one another
+CARRIERS: Final = tuple(_GROUP_SHARES)
+"""Kinds of the virtual devices whose failure silences others: the rows of ``Fleet.carriers``."""
 _DEAF_CONTACTS: Final = 30  # that should have come from the whole fleet, and none did; ours
 _DEAF_US: Final = 60_000_000
 _DEAF_DEVICES: Final = 10  # a smaller fleet may really be silent as a whole
@@ -32,13 +36,14 @@ class Fleet:
 
     Attributes:
         device_no: ``(n,) int32``.
-        gateway: ``(n,) int32`` number of the gateway that carries each, -1 if none.
+        carriers: ``(2, n) int32`` number of the gateway that carries each and of the feeder that
+            powers it, as in :data:`CARRIERS`; -1 if none.
         interval: ``(n,) int64`` how often it reports at the least, microseconds.
         contact: ``(n,) int64`` when it was heard last, microseconds UTC by the hub's clock.
     """
 
     device_no: NDArray[np.int32]
-    gateway: NDArray[np.int32]
+    carriers: NDArray[np.int32]
     interval: NDArray[np.int64]
     contact: NDArray[np.int64]
 
@@ -55,14 +60,14 @@ class Memory(msgspec.Struct):
         passed_at: When the last pass was, microseconds.
         available_since: Since when the hub can hear.
         lost: Last contact of each device announced as silent.
-        gateways: Last contact behind each gateway announced as silent.
-        spared: Devices left over when their gateway came back: silence counts from then.
+        carriers: Last contact behind each carrier announced as silent.
+        spared: Devices left over when their carrier came back: silence counts from then.
     """
 
     passed_at: int
     available_since: int
     lost: dict[int, int] = {}
-    gateways: dict[int, int] = {}
+    carriers: dict[int, int] = {}
     spared: dict[int, int] = {}
 
 
@@ -74,10 +79,19 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayLost:
-    """A gateway whose devices fell silent together: their places, of how many."""
+class CarrierLost:
+    """A carrier whose devices fell silent together: their places, of how many.
 
-    gateway: int
+    Attributes:
+        device_no: The carrier's own number.
+        kind: ``gateway`` or ``feeder``.
+        places: ``(k,)`` places in the fleet of those that fell silent.
+        carried: How many it carries.
+        first_ts: When the last of them was heard, microseconds.
+    """
+
+    device_no: int
+    kind: str
     places: NDArray[np.intp]
     carried: int
     first_ts: int
@@ -85,15 +99,18 @@ class GatewayLost:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A device or gateway that is heard again, or (``watched`` False) no longer looked after."""
+    """A device or carrier that is heard again, or (``watched`` False) no longer looked after.
+
+    ``carrier`` is its kind if it is one, else empty.
+    """
 
     device_no: int
     first_ts: int
-    gateway: bool
+    carrier: str = ""
     watched: bool = True
 
 
-Change = Lost | GatewayLost | Heard
+Change = Lost | CarrierLost | Heard
 
 
 def judge(fleet: Fleet, memory: Memory, now: int, *, opening: bool = True) -> list[Change]:
@@ -115,9 +132,9 @@ def judge(fleet: Fleet, memory: Memory, now: int, *, opening: bool = True) -> li
         since[place] = max(since[place], memory.spared[int(fleet.device_no[place])])
     quiet = now - since
     silent = quiet > fleet.allowed
-    changes: list[Change] = [*_heard(memory, contact), *_gateways_heard(fleet, memory, silent, now)]
+    changes: list[Change] = [*_heard(memory, contact), *_carriers_heard(fleet, memory, silent, now)]
     if opening:
-        changes += _gateways_lost(fleet, memory, silent)
+        changes += _carriers_lost(fleet, memory, silent)
         changes += _lost(fleet, memory, silent, quiet)
     return changes
 
@@ -129,9 +146,9 @@ def is_deaf(fleet: Fleet, now: int) -> bool:
     """
     if len(fleet.device_no) < _DEAF_DEVICES:
         return False
-    first = fleet.gateway[0]
-    if first >= 0 and (fleet.gateway == first).all():
-        return False  # one gateway is as good an explanation
+    first = fleet.carriers[:, :1]
+    if ((first >= 0) & (fleet.carriers == first).all(axis=1, keepdims=True)).any():
+        return False  # one gateway or feeder is as good an explanation
     quiet = now - int(fleet.contact.max())
     expected = quiet * float((1 / fleet.interval).sum())
     return quiet > _DEAF_US and expected > _DEAF_CONTACTS
@@ -146,8 +163,7 @@ def _heard(memory: Memory, contact: dict[int, int]) -> list[Change]:
     for device_no, _ in over:
         del memory.lost[device_no]
     return [
-        Heard(device_no, first_ts, gateway=False, watched=device_no in contact)
-        for device_no, first_ts in over
+        Heard(device_no, first_ts, watched=device_no in contact) for device_no, first_ts in over
     ]
 
 
@@ -155,37 +171,60 @@ def _is_lost(fleet: Fleet, memory: Memory) -> NDArray[np.bool_]:
     return np.isin(fleet.device_no, list(memory.lost))
 
 
-def _gateways_heard(
+def _carriers_heard(
     fleet: Fleet, memory: Memory, silent: NDArray[np.bool_], now: int
 ) -> list[Change]:
-    """End the silence of gateways; devices that stay silent are counted from now."""
+    """End the silence of carriers; devices that stay silent are counted from now."""
     changes: list[Change] = []
-    for gateway, first_ts in list(memory.gateways.items()):
-        behind = fleet.gateway == gateway
+    for carrier, first_ts in list(memory.carriers.items()):
+        kind, behind = _behind(fleet, carrier)
         still = behind & silent
-        if still.sum() >= _GROUP_LEAST and still.sum() > _GROUP_SHARE * behind.sum():
+        if still.sum() >= _GROUP_LEAST and still.sum() > _GROUP_SHARES[kind] * behind.sum():
             continue
-        del memory.gateways[gateway]
+        del memory.carriers[carrier]
         memory.spared |= dict.fromkeys(fleet.device_no[still].tolist(), now)
         silent &= ~still
-        changes.append(Heard(gateway, first_ts, gateway=True))
+        changes.append(Heard(carrier, first_ts, carrier=kind))
     return changes
 
 
-def _gateways_lost(fleet: Fleet, memory: Memory, silent: NDArray[np.bool_]) -> list[Change]:
+def _behind(fleet: Fleet, carrier: int) -> tuple[str, NDArray[np.bool_]]:
+    """Return a carrier's kind, and ``(n,)`` which devices it carries.
+
+    One that carries nobody any more counts as a gateway: nothing is told apart by it.
+    """
+    rows = fleet.carriers == carrier
+    return CARRIERS[int(rows.any(axis=1).argmax())], rows.any(axis=0)
+
+
+def _carriers_lost(fleet: Fleet, memory: Memory, silent: NDArray[np.bool_]) -> list[Change]:
+    """Blame carriers, the one that explains most first, until what is left explains nothing."""
     changes: list[Change] = []
-    alone = silent & ~_is_lost(fleet, memory) & (fleet.gateway >= 0)
-    gateways, counts = np.unique(fleet.gateway[alone], return_counts=True)
-    for gateway in gateways[counts >= _GROUP_LEAST].tolist():
-        if gateway in memory.gateways:
-            continue
-        carried = int((fleet.gateway == gateway).sum())
-        places = _together(fleet, np.flatnonzero(alone & (fleet.gateway == gateway)))
-        if len(places) >= _GROUP_LEAST and len(places) > _GROUP_SHARE * carried:
-            first_ts = int(fleet.contact[places].max())
-            memory.gateways[gateway] = first_ts
-            changes.append(GatewayLost(gateway, places, carried, first_ts))
+    alone = silent & ~_is_lost(fleet, memory)
+    alone &= ~np.isin(fleet.carriers, list(memory.carriers)).any(axis=0)
+    while found := _blame(fleet, alone):
+        memory.carriers[found.device_no] = found.first_ts
+        alone &= ~_behind(fleet, found.device_no)[1]
+        changes.append(found)
     return changes
+
+
+def _blame(fleet: Fleet, alone: NDArray[np.bool_]) -> CarrierLost | None:
+    """Return the carrier that best explains these silent devices, if any does."""
+    best, best_score = None, 0.0
+    for row, kind in enumerate(CARRIERS):
+        carriers, counts = np.unique(fleet.carriers[row, alone], return_counts=True)
+        for carrier in carriers[(counts >= _GROUP_LEAST) & (carriers >= 0)].tolist():
+            behind = fleet.carriers[row] == carrier
+            carried = int(behind.sum())
+            places = _together(fleet, np.flatnonzero(alone & behind))
+            share = len(places) / carried
+            score = share * len(places)  # the share of all that is silent has one divisor
+            if len(places) < _GROUP_LEAST or share <= _GROUP_SHARES[kind] or score <= best_score:
+                continue
+            first_ts = int(fleet.contact[places].max())
+            best, best_score = CarrierLost(carrier, kind, places, carried, first_ts), score
+    return best
 
 
 def _together(fleet: Fleet, places: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -201,9 +240,9 @@ def _together(fleet: Fleet, places: NDArray[np.intp]) -> NDArray[np.intp]:
 def _lost(
     fleet: Fleet, memory: Memory, silent: NDArray[np.bool_], quiet: NDArray[np.int64]
 ) -> list[Change]:
-    """Announce single devices: not twice, and not behind a silent gateway."""
-    waits = np.where(fleet.gateway >= 0, fleet.interval, 0)
-    covered = np.isin(fleet.gateway, list(memory.gateways))
+    """Announce single devices: not twice, and not behind a silent carrier."""
+    waits = np.where((fleet.carriers >= 0).any(axis=0), fleet.interval, 0)
+    covered = np.isin(fleet.carriers, list(memory.carriers)).any(axis=0)
     new = silent & (quiet > fleet.allowed + waits) & ~covered & ~_is_lost(fleet, memory)
     for place in np.flatnonzero(new):
         memory.lost[int(fleet.device_no[place])] = int(fleet.contact[place])

@@ -13,7 +13,16 @@ from typing import Final, NoReturn
 import msgspec
 import numpy as np
 
-from analytics.heartbeat import Change, Fleet, GatewayLost, Heard, Lost, Memory, judge
+from analytics.heartbeat import (
+    CARRIERS,
+    CarrierLost,
+    Change,
+    Fleet,
+    Heard,
+    Lost,
+    Memory,
+    judge,
+)
 from analytics.stages.explain import duration
 from core.batch import Finding
 from core.clock import Clock
@@ -34,11 +43,11 @@ _NAMED_CHILDREN: Final = 200
 
 TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(1129270355)"
 SELECT_FLEET: Final = """
-SELECT d.device_no, d.device_id, d.kind, d.gateway, d.interval_s, s.last_contact_at
+SELECT d.device_no, d.device_id, d.kind, d.gateway, d.feeder, d.interval_s, s.last_contact_at
   FROM hub.device d JOIN hub.device_seen s USING (device_no)
  WHERE d.state = 'active'
 """
-SELECT_GATEWAYS: Final = "SELECT device_id, device_no FROM hub.device WHERE kind = 'gateway'"
+SELECT_CARRIERS: Final = "SELECT device_id, device_no FROM hub.device WHERE kind = ANY(%s)"
 SELECT_MEMORY: Final = """
 SELECT state FROM hub.detector_state
  WHERE source = 'silence' AND kind = '' AND stage = 'silence' AND version = %s
@@ -119,23 +128,24 @@ class _Watched:
 
 async def _watched(conn: Connection) -> _Watched:
     """Read the devices that can be silent: active, heard before, and not of a kind that sleeps."""
-    gateways = dict(await (await conn.execute(SELECT_GATEWAYS)).fetchall())
+    carriers = dict(await (await conn.execute(SELECT_CARRIERS, [list(CARRIERS)])).fetchall())
     rows = []
     for row in await (await conn.execute(SELECT_FLEET)).fetchall():
-        device_no, device_id, name, gateway, own, contact = row
+        device_no, device_id, name, gateway, feeder, own, contact = row
         kind = KINDS.get(name)
         if kind is not None and not kind.sleeps and find_rule(name, "offline"):
             interval = max(own or kind.interval_s, kind.idle_interval_s or 0)
-            carrier = gateways.get(gateway, -1)
-            rows.append((device_no, carrier, interval * 1e6, to_micros(contact), device_id, name))
-    columns = list(zip(*rows, strict=True)) or [()] * 6
+            carried = (carriers.get(gateway, -1), carriers.get(feeder, -1))
+            times = (interval * 1e6, to_micros(contact))
+            rows.append((device_no, *carried, *times, device_id, name))
+    columns = list(zip(*rows, strict=True)) or [()] * 7
     fleet = Fleet(
         np.array(columns[0], np.int32),
-        np.array(columns[1], np.int32),
-        np.array(columns[2], np.int64),
+        np.array(columns[1:3], np.int32),
         np.array(columns[3], np.int64),
+        np.array(columns[4], np.int64),
     )
-    return _Watched(fleet, list(columns[4]), list(columns[5]))
+    return _Watched(fleet, list(columns[5]), list(columns[6]))
 
 
 async def _recall(conn: Connection, now: int) -> Memory:
@@ -162,8 +172,8 @@ def _finding(change: Change, watched: _Watched, now: int) -> Finding:
     match change:
         case Lost():
             return _lost(change.place, watched, now)
-        case GatewayLost():
-            return _gateway_lost(change, watched, now)
+        case CarrierLost():
+            return _carrier_lost(change, watched, now)
         case Heard():
             return _heard(change, now)
 
@@ -195,24 +205,40 @@ def _lost(place: int, watched: _Watched, now: int) -> Finding:
     )
 
 
-def _gateway_lost(change: GatewayLost, watched: _Watched, now: int) -> Finding:
-    rule = find_rule("gateway", "gateway_offline")
-    count = len(change.places)
+_TOGETHER: Final = {
+    "gateway": Text(
+        "网关下 {carried} 台设备中有 {count} 台同时失联",
+        "{count} of the {carried} devices behind this gateway fell silent together",
+    ),
+    "feeder": Text(
+        "回路上 {carried} 台设备中有 {count} 台同时失联，疑似失电",
+        "{count} of the {carried} devices on this feeder fell silent together: power is likely out",
+    ),
+}
+
+
+def _carrier_rule(kind: str) -> tuple[str, Severity]:
+    """Return the alarm rule of a silent gateway or feeder, and how grave it is."""
+    rule = find_rule(kind, {"gateway": "gateway_offline", "feeder": "feeder_down"}[kind])
+    return (rule.rule_id, rule.severity) if rule else ("offline", Severity.BLUE)
+
+
+def _carrier_lost(change: CarrierLost, watched: _Watched, now: int) -> Finding:
+    rule_id, severity = _carrier_rule(change.kind)
+    figures = {"carried": change.carried, "count": len(change.places)}
+    words = _TOGETHER[change.kind]
     return Finding(
-        device_no=change.gateway,
-        rule_id=rule.rule_id if rule else "offline",
+        device_no=change.device_no,
+        rule_id=rule_id,
         detector="silence",
         kind="lost",
         edge=Edge.OPEN,
         ts=now,
         first_ts=change.first_ts,
         received_at=now,
-        severity=rule.severity if rule else Severity.BLUE,
-        explain=Text(
-            f"网关下 {change.carried} 台设备中有 {count} 台同时失联",
-            f"{count} of the {change.carried} devices behind this gateway fell silent together",
-        ),
-        value=float(count),
+        severity=severity,
+        explain=Text(words.zh.format(**figures), words.en.format(**figures)),
+        value=float(len(change.places)),
         expected=0.0,
         unit="{count}",
         detail={
@@ -223,17 +249,19 @@ def _gateway_lost(change: GatewayLost, watched: _Watched, now: int) -> Finding:
 
 
 def _heard(change: Heard, now: int) -> Finding:
-    rule = find_rule("gateway", "gateway_offline") if change.gateway else None
+    rule_id, severity = (
+        _carrier_rule(change.carrier) if change.carrier else ("offline", Severity.BLUE)
+    )
     return Finding(
         device_no=change.device_no,
-        rule_id=rule.rule_id if rule else "offline",
+        rule_id=rule_id,
         detector="silence",
         kind="lost",
         edge=Edge.CLEAR,
         ts=now,
         first_ts=change.first_ts,
         received_at=now,
-        severity=rule.severity if rule else Severity.BLUE,
+        severity=severity,
         explain=Text("已恢复通信", "heard again")
         if change.watched
         else Text("已停用，不再监测", "out of service, no longer watched"),

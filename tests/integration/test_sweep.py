@@ -11,8 +11,8 @@ from tests.batches import told
 
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)
 ADD = """
-INSERT INTO hub.device (device_id, kind, gateway, interval_s, state)
-VALUES (%s, %s, %s, %s, %s) RETURNING device_no
+INSERT INTO hub.device (device_id, kind, gateway, feeder, interval_s, state)
+VALUES (%s, %s, %s, %s, %s, %s) RETURNING device_no
 """
 HEAR = """
 INSERT INTO hub.device_seen (device_no, last_contact_at)
@@ -26,12 +26,13 @@ async def add(
     *device_ids: str,
     kind: str = "street_lamp",
     gateway: str | None = None,
+    feeder: str | None = None,
     interval: float | None = None,
     state: str = "active",
 ) -> None:
     async with pool.connection() as conn:
         for device_id in device_ids:
-            await conn.execute(ADD, [device_id, kind, gateway, interval, state])
+            await conn.execute(ADD, [device_id, kind, gateway, feeder, interval, state])
 
 
 async def hear(pool: Pool, clock: ManualClock, *device_ids: str) -> None:
@@ -89,6 +90,21 @@ async def test_a_silent_gateway_is_one_finding_on_its_own_row(pool: Pool) -> Non
         ("GW-1", "gateway_offline", "open"),
         ("GW-1", "gateway_offline", "clear"),
     ]
+
+
+async def test_a_dark_feeder_is_one_finding_and_not_sixty(pool: Pool) -> None:
+    clock = ManualClock(START)
+    lamps = [f"SL-{n:02}" for n in range(60)]
+    await add(pool, "FD-7", kind="feeder")
+    await add(pool, "GW-1", kind="gateway")
+    await add(pool, *lamps, gateway="GW-1", feeder="FD-7")
+    await add(pool, *[f"SL-{n}" for n in range(100, 200)], gateway="GW-1")
+    others = [f"SL-{n}" for n in range(100, 200)]
+    await hear(pool, clock, *lamps, *others)
+    found = await passes(pool, clock, 120, *others)
+    assert told(found) == [("feeder_down", "open")]
+    assert found[0].explain.zh == "回路上 60 台设备中有 60 台同时失联，疑似失电"
+    assert told(await passes(pool, clock, 1, *lamps, *others)) == [("feeder_down", "clear")]
 
 
 async def test_who_sleeps_was_never_heard_or_is_in_maintenance_is_not_judged(pool: Pool) -> None:

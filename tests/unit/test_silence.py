@@ -3,22 +3,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.heartbeat import Fleet, GatewayLost, Heard, Lost, Memory, is_deaf, judge
+from analytics.heartbeat import CarrierLost, Fleet, Heard, Lost, Memory, is_deaf, judge
 
 MINUTE = 60_000_000
 NOW = 1_780_000_000_000_000
-GATEWAY = 900
+GATEWAY, FEEDER = 900, 901
 
 
 def fleet(
-    *quiet: float, interval: float = 10, gateway: int = -1, others: int = 0, now: int = NOW
+    *quiet: float,
+    interval: float = 10,
+    gateway: int = -1,
+    feeder: int = -1,
+    others: int = 0,
+    now: int = NOW,
 ) -> Fleet:
     """Devices that were heard last so many minutes ago, and others heard just now."""
     n = len(quiet) + others
     ago = np.array([*quiet, *[0.0] * others]) * MINUTE
     return Fleet(
         np.arange(1, 1 + n, dtype=np.int32),
-        np.full(n, gateway, np.int32),
+        np.array([[gateway] * n, [feeder] * n], np.int32),
         np.full(n, round(interval * MINUTE), np.int64),
         now - ago.astype(np.int64),
     )
@@ -49,15 +54,13 @@ def test_nobody_is_announced_twice() -> None:
 
 def test_a_device_that_is_heard_again_is_over_at_once() -> None:
     known = memory(lost={1: NOW - 60 * MINUTE})
-    assert judge(fleet(0), known, NOW) == [Heard(1, NOW - 60 * MINUTE, gateway=False)]
+    assert judge(fleet(0), known, NOW) == [Heard(1, NOW - 60 * MINUTE)]
     assert known.lost == {}
 
 
 def test_a_device_no_longer_watched_is_over_too() -> None:
     known = memory(lost={7: NOW - 60 * MINUTE})
-    assert judge(fleet(0), known, NOW) == [
-        Heard(7, NOW - 60 * MINUTE, gateway=False, watched=False)
-    ]
+    assert judge(fleet(0), known, NOW) == [Heard(7, NOW - 60 * MINUTE, watched=False)]
 
 
 def test_in_the_grace_after_a_start_nobody_is_announced() -> None:
@@ -88,8 +91,8 @@ def test_many_devices_of_a_gateway_are_one_finding() -> None:
     known, behind = memory(), fleet(31, 32, 33, gateway=GATEWAY, others=7)
     found = judge(behind, known, NOW)
     assert len(found) == 1
-    assert isinstance(found[0], GatewayLost)
-    assert (found[0].gateway, len(found[0].places), found[0].carried) == (GATEWAY, 3, 10)
+    assert isinstance(found[0], CarrierLost)
+    assert (found[0].device_no, len(found[0].places), found[0].carried) == (GATEWAY, 3, 10)
     assert judge(fleet(61, 62, 63, gateway=GATEWAY, others=7), known, NOW) == []
 
 
@@ -100,7 +103,31 @@ def test_many_devices_of_a_gateway_are_one_finding() -> None:
 )
 def test_otherwise_the_gateway_is_not_blamed(quiet: tuple[float, ...], others: int) -> None:
     found = judge(fleet(*quiet, gateway=GATEWAY, others=others), memory(), NOW)
-    assert not any(isinstance(change, GatewayLost) for change in found)
+    assert not any(isinstance(change, CarrierLost) for change in found)
+
+
+def test_a_feeder_is_blamed_where_most_of_it_is_silent() -> None:
+    assert judge(fleet(31, 32, 33, feeder=FEEDER, others=2), memory(), NOW) == []
+    found = judge(fleet(31, 32, 33, 34, feeder=FEEDER, others=2), memory(), NOW)
+    assert [(c.device_no, c.kind) for c in found if isinstance(c, CarrierLost)] == [
+        (FEEDER, "feeder")
+    ]
+    assert len(found) == 1
+
+
+def test_of_gateway_and_feeder_the_one_that_explains_more_is_blamed() -> None:
+    lamps = fleet(*[31.0] * 6, gateway=GATEWAY, others=14)
+    lamps.carriers[1, :6] = FEEDER  # all of the feeder, six of twenty behind the gateway
+    (found,) = judge(lamps, memory(), NOW)
+    assert isinstance(found, CarrierLost)
+    assert (found.device_no, found.carried) == (FEEDER, 6)
+
+    lamps = fleet(*[31.0] * 20, gateway=GATEWAY, others=1)
+    lamps.carriers[0, 20:] = -1
+    lamps.carriers[1, :6] = FEEDER  # all twenty behind the gateway, on several feeders
+    (found,) = judge(lamps, memory(), NOW)
+    assert isinstance(found, CarrierLost)
+    assert (found.device_no, found.carried) == (GATEWAY, 20)
 
 
 def test_a_single_device_behind_a_gateway_waits_one_interval_for_that_verdict() -> None:
@@ -109,9 +136,9 @@ def test_a_single_device_behind_a_gateway_waits_one_interval_for_that_verdict() 
 
 
 def test_devices_left_over_when_a_gateway_is_back_speak_for_themselves() -> None:
-    known = memory(gateways={GATEWAY: NOW - 300 * MINUTE})
+    known = memory(carriers={GATEWAY: NOW - 300 * MINUTE})
     found = judge(fleet(300, gateway=GATEWAY, others=9), known, NOW)
-    assert found == [Heard(GATEWAY, NOW - 300 * MINUTE, gateway=True)]
+    assert found == [Heard(GATEWAY, NOW - 300 * MINUTE, carrier="gateway")]
     for minutes, places in ((40, []), (41, [0])):
         now = NOW + minutes * MINUTE
         behind = fleet(300 + minutes, gateway=GATEWAY, others=9, now=now)
