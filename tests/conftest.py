@@ -28,13 +28,16 @@ from tests.servers import (
 from tests.timescale import describe_timescaledb, open_timescaledb
 
 _SERVER = "CITYHUB_TEST_DATABASE_URL"
+_CHANCE = "by chance for properties (a failing one prints its own; --hypothesis-seed=N), else fixed"
 
 
-def pytest_report_header() -> list[str]:
-    """Say what the tests run against."""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what the tests run against, and how to repeat the run."""
+    seed = config.getoption("--hypothesis-seed")
     return [
         f"databases: {_describe_database()}, {describe_timescaledb()}",
         f"brokers: {broker_versions()}",
+        f"seed: {seed if seed is not None else _CHANCE}",
     ]
 
 
