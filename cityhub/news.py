@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.rows import dict_row
@@ -38,13 +39,13 @@ _PASSING: Final = frozenset({"accepted", "filed", "clearing", "finding_ignored"}
 _SEVERITIES: Final = {1: "蓝 blue", 2: "黄 yellow", 3: "橙 orange", 4: "红 red"}
 
 
-def line_of(event: dict[str, Any]) -> str | None:
-    """Return one event as a line, or None where it is not worth one."""
+def line_of(event: dict[str, Any], zone: ZoneInfo) -> str | None:
+    """Return one event as a line in the city's time, or None where it is not worth one."""
     action, state = event["action"], event["to_state"]
     if action in _PASSING:
         return None
     parts = [
-        f"{event['at']:%H:%M:%S}Z",
+        f"{event['at'].astimezone(zone):%H:%M:%S}",
         f"{_OBJECTS.get(event['object'], event['object'])} {event['object_id']}",
         action if state in (None, action) else f"{action} → {state}",
     ]
@@ -59,18 +60,20 @@ def line_of(event: dict[str, Any]) -> str | None:
     return "  ".join(filter(None, parts))
 
 
-async def tell_news(url: str, tell: Callable[[str], None]) -> NoReturn:
-    """Tell each event from now on, as it comes."""
+async def tell_news(url: str, zone: ZoneInfo, tell: Callable[[str], None]) -> NoReturn:
+    """Tell each event from now on, as it comes, in the city's time."""
     position: int | None = None
     async for _ in listen(url, "hub_event", every=5):
         try:
-            position = await _tell_new(url, position, tell)
+            position = await _tell_new(url, zone, position, tell)
         except (psycopg.OperationalError, CityhubError):
             continue  # the database is away; listen() looks again
     raise AssertionError("listening never ends")
 
 
-async def _tell_new(url: str, position: int | None, tell: Callable[[str], None]) -> int:
+async def _tell_new(
+    url: str, zone: ZoneInfo, position: int | None, tell: Callable[[str], None]
+) -> int:
     """Tell what came after a position and return the new one; the first time, only find it."""
     async with await psycopg.AsyncConnection.connect(
         url, autocommit=True, application_name="cityhub up", row_factory=dict_row
@@ -79,7 +82,7 @@ async def _tell_new(url: str, position: int | None, tell: Callable[[str], None])
             row = await (await conn.execute(LAST)).fetchone()
             return int(row["coalesce"]) if row else 0
         async for event in await conn.execute(SELECT_NEWS, [position]):
-            if line := line_of(event):
+            if line := line_of(event, zone):
                 tell(line)
             position = int(event["event_id"])
     return position

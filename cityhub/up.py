@@ -6,6 +6,7 @@ import shlex
 import signal
 from collections.abc import Collection
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 
@@ -42,7 +43,8 @@ async def _run(settings: Settings, demo: bool, without: Collection[str]) -> int:
         _welcome(hub)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(hub.keep())
-            tasks.create_task(tell_news(hub.database_url, _say))
+            zone = ZoneInfo(settings.city.time_zone)
+            tasks.create_task(tell_news(hub.database_url, zone, _say))
     finally:
         _say("stopping")
         hub.stop()
