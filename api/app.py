@@ -17,6 +17,7 @@ from api import health, lite
 from api.actions import Actions
 from api.auth import Gate, check_binding
 from api.deps import Parts
+from api.examples import EXAMPLES
 from api.feed import Feed
 from api.guard import HEADERS, Guard
 from api.lite.refusal import answer_lite
@@ -141,6 +142,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for item in document["paths"].values():
         for operation in item.values():

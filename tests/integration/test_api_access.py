@@ -43,7 +43,7 @@ def addresses() -> Iterator[tuple[str, str, Policy]]:
         path = route.path.format(**values)
         if path.startswith("/lite/alarms/1/"):
             path = "/lite/alarms/1/acknowledge"
-        for method in route.methods:
+        for method in route.methods or ():
             yield method, path, policy
 
 

@@ -143,11 +143,7 @@ async def test_rolled_up_readings_equal_a_recomputation(
     settle(database)
     store(database, history(120, step))
     zone = ZoneInfo("Asia/Shanghai")
-    begin = {
-        "1m": lambda at: at.replace(second=0, microsecond=0),
-        "1h": lambda at: at.replace(minute=0, second=0, microsecond=0),
-        "1d": lambda at: at.replace(hour=0, minute=0, second=0, microsecond=0),
-    }[bucket]
+    zeros: dict[str, Any] = {"1m": {}, "1h": {"minute": 0}, "1d": {"minute": 0, "hour": 0}}
     start, end = NOON - step * 110, NOON - step * 3
     with psycopg.connect(database) as conn:
         rows = conn.execute(
@@ -157,7 +153,8 @@ async def test_rolled_up_readings_equal_a_recomputation(
         ).fetchall()
     wanted: dict[str, dict[str, list[float]]] = {}
     for ts, _, tilt, temp in rows:
-        at = begin(ts.astimezone(zone)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        begin = ts.astimezone(zone).replace(second=0, microsecond=0, **zeros[bucket])
+        at = begin.astimezone(UTC).isoformat().replace("+00:00", "Z")
         held = wanted.setdefault(at, {"tilt": [], "temp": []})
         for name, value in (("tilt", tilt), ("temp", temp)):
             if value is not None and not math.isnan(value):
@@ -354,7 +351,8 @@ async def test_ledger_and_quarantine_are_shown(pool: Pool, database: str) -> Non
     with psycopg.connect(database) as conn:
         for minute in range(5):
             conn.execute(
-                "INSERT INTO hub.ledger VALUES ('main', %s, 10, 7, 2, 1), ('second', %s, 1, 1, 0, 0)",
+                "INSERT INTO hub.ledger VALUES ('main', %s, 10, 7, 2, 1),"
+                " ('second', %s, 1, 1, 0, 0)",
                 [NOON - timedelta(minutes=minute)] * 2,
             )
         conn.execute(

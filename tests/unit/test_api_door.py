@@ -114,7 +114,7 @@ def test_loopback_needs_no_token(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "hub.city.example", "127.evil"])
 def test_an_address_others_can_reach_needs_a_token(host: str) -> None:
-    with pytest.raises(ConfigError, match="needs a login: set api.token"):
+    with pytest.raises(ConfigError, match=r"needs a login: set api\.token"):
         check_binding(api_settings(host=host))
     with pytest.raises(ConfigError, match="too short"):
         check_binding(api_settings(host=host, token="x" * (LEAST_TOKEN - 1)))
