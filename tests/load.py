@@ -16,6 +16,20 @@ _IDS: Final = 60_000  # packet ids in turn, never 0
 _BURST: Final = 50
 
 
+async def is_cut_off(port: int, user: str, password: str, topic: str, payload: bytes) -> bool:
+    """Publish one message; return whether the broker closes the connection instead of taking it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(connect_packet(user, password))
+        assert await reader.readexactly(4) == _CONNACK
+        writer.write(publish_packet(1, topic, payload))
+        return await reader.read(4) != _PUBACK + b"\x00\x01"
+    except ConnectionError:
+        return True
+    finally:
+        writer.close()
+
+
 class Loader:
     """Publishes messages at QoS 1, in order, with a window of its own.
 
@@ -55,7 +69,7 @@ class Loader:
     ) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
-            writer.write(_connect(self._user, self._password))
+            writer.write(connect_packet(self._user, self._password))
             assert await reader.readexactly(4) == _CONNACK
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish(messages, writer, rate))
@@ -74,7 +88,7 @@ class Loader:
         while number < len(messages):
             burst = min(_BURST, self._done + self._window - number, len(messages) - number)
             for n in range(number, number + burst):
-                writer.write(_publication(n % _IDS + 1, *messages[n]))
+                writer.write(publish_packet(n % _IDS + 1, *messages[n]))
             number += burst
             await writer.drain()
             due = start + (number - first) / rate
@@ -90,14 +104,14 @@ class Loader:
             self._done += 1
 
 
-def _connect(user: str, password: str) -> bytes:
+def connect_packet(user: str, password: str) -> bytes:
     """Return CONNECT with a clean session."""
     return _packet(
         0x10, b"\x00\x04MQTT\x04\xc2\x00\x3c" + _text(user) + _text(user) + _text(password)
     )
 
 
-def _publication(packet_id: int, topic: str, payload: bytes) -> bytes:
+def publish_packet(packet_id: int, topic: str, payload: bytes) -> bytes:
     """Return PUBLISH at QoS 1."""
     return _packet(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
 
