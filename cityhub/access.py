@@ -3,12 +3,18 @@
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
+
 from cityhub.folder import write_closed
-from core.errors import ConfigError
+from core.errors import ConfigError, StartError
 from core.settings import Settings
+
+Connection = psycopg.Connection[Any]
 
 _FILE: Final = "running.json"
 
@@ -45,6 +51,28 @@ def database_url(settings: Settings) -> str:
             f" {settings.data_folder}: set CITYHUB_DATABASE_URL, or start 'cityhub up'"
         )
     return str(url)
+
+
+@contextmanager
+def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[Connection]:
+    """Lend a connection to the database, for one command.
+
+    Raises:
+        ConfigError: See :func:`database_url`.
+        StartError: It does not answer, or has no tables yet.
+    """
+    try:
+        with psycopg.connect(
+            database_url(settings),
+            autocommit=autocommit,
+            connect_timeout=10,
+            application_name="cityhub command",
+        ) as conn:
+            yield conn
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise StartError("the database has no tables of this hub: run 'cityhub migrate'") from error
+    except psycopg.OperationalError as error:
+        raise StartError(f"the database does not answer: {' '.join(str(error).split())}") from error
 
 
 def _is_locked(path: Path) -> bool:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from core.errors import CityhubError, ConfigError
+    from core.errors import CityhubError, ConfigError, StoreUnavailableError
     from core.settings import load_settings
 
     run: Run = arguments.run
@@ -48,6 +48,10 @@ def _run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         print(f"cityhub: {error}", file=sys.stderr)
         return 2
+    except StoreUnavailableError as error:
+        words = " ".join(str(error).split())
+        print(f"cityhub: the database does not answer: {words}", file=sys.stderr)
+        return 1
     except CityhubError as error:
         print(f"cityhub: {error}", file=sys.stderr)
         return 1

@@ -5,19 +5,24 @@ These modules import argparse and no more at their top; a command's own parts lo
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from core.settings import Settings
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Run = Callable[["Settings", argparse.Namespace], int | None]
 """What a command runs: with the settings and its arguments, to an exit code, None for 0."""
 
 
+class Commands(Protocol):
+    """What takes further commands; argparse has no public name for it."""
+
+    def add_parser(self, name: str, **more: Any) -> argparse.ArgumentParser:
+        """Add a command and return its parser."""
+
+
 def add_command(
-    commands: "Commands", name: str, run: Run, summary: str, *, examples: str = "", **more: Any
+    commands: Commands, name: str, run: Run, summary: str, *, examples: str = "", **more: Any
 ) -> argparse.ArgumentParser:
     """Add a command and return its parser, for its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
@@ -32,7 +37,7 @@ def add_command(
     return parser
 
 
-def add_group(commands: "Commands", name: str, summary: str, examples: str = "") -> "Commands":
+def add_group(commands: Commands, name: str, summary: str, examples: str = "") -> Commands:
     """Add a command that has commands of its own, and return these."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,

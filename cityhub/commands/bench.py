@@ -5,14 +5,13 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from cityhub.commands import add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
         commands,
@@ -26,7 +25,7 @@ def add(commands: "Commands") -> None:
         _ingest,
         "drain a queued mosquitto session through the hub, a C counter, and COPY alone",
     )
-    ingest.add_argument("--messages", type=int, default=60_000, help="a round and contestant")
+    ingest.add_argument("--messages", type=int, default=100_000, help="a round and contestant")
     ingest.add_argument("--devices", type=int, default=500, help="how many lamps send them (500)")
     ingest.add_argument("--rounds", type=int, default=5, help="turns of each contestant (5)")
     add_json(ingest)

@@ -4,14 +4,13 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from cityhub.commands import add_command, add_json
+from cityhub.commands import Commands, add_command, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     add_command(
         commands, "migrate", _migrate, "bring the database's tables up to date (up does it, too)"
@@ -21,16 +20,14 @@ def add(commands: "Commands") -> None:
 
 
 def _migrate(settings: "Settings", _: argparse.Namespace) -> None:
-    import psycopg
-
-    from cityhub.access import database_url
+    from cityhub.access import connect, database_url
     from core.migrate import migrate
     from core.tables import make_tables
     from devices import KINDS
 
     url = database_url(settings)
     files = migrate(url)
-    with psycopg.connect(url) as conn:
+    with connect(settings) as conn:
         make_tables(conn, [kind.table for kind in KINDS.values()])
     print("\n".join(files) if files else "the tables are up to date")
 

@@ -6,16 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cityhub.commands import add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 _SHEETS = ("departments", "grid", "components", "devices", "duties")
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
         commands,
@@ -44,9 +43,7 @@ def add(commands: "Commands") -> None:
 def _import(settings: "Settings", arguments: argparse.Namespace) -> int:
     from zoneinfo import ZoneInfo
 
-    import psycopg
-
-    from cityhub.access import database_url
+    from cityhub.access import connect
     from core.errors import ConfigError
     from devices.importer import import_file
     from devices.intake.sheet import template
@@ -62,7 +59,7 @@ def _import(settings: "Settings", arguments: argparse.Namespace) -> int:
     site_key = None
     if arguments.what == "devices":
         site_key = load_site_key(settings.data_folder, make=False)
-    with psycopg.connect(database_url(settings), autocommit=True) as conn:
+    with connect(settings, autocommit=True) as conn:
         report = import_file(
             conn,
             arguments.what,

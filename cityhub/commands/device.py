@@ -5,14 +5,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cityhub.commands import add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
         commands,
@@ -48,14 +47,14 @@ def add(commands: "Commands") -> None:
 def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
     import psycopg
 
-    from cityhub.access import database_url
+    from cityhub.access import connect
     from core.errors import ConfigError
     from devices.registry import register
     from devices.secret import device_secret, load_site_key
 
     site_key = load_site_key(settings.data_folder, make=False)
     try:
-        with psycopg.connect(database_url(settings)) as conn:
+        with connect(settings) as conn:
             device = register(
                 conn,
                 arguments.device_id,
@@ -82,12 +81,10 @@ def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
 
 
 def _list(settings: "Settings", arguments: argparse.Namespace) -> None:
-    import psycopg
-
-    from cityhub.access import database_url
+    from cityhub.access import connect
     from devices.registry import list_devices
 
-    with psycopg.connect(database_url(settings)) as conn:
+    with connect(settings) as conn:
         devices = list_devices(
             conn, kind=arguments.kind, after=arguments.after, limit=arguments.limit
         )
@@ -99,12 +96,10 @@ def _list(settings: "Settings", arguments: argparse.Namespace) -> None:
 
 
 def _show(settings: "Settings", arguments: argparse.Namespace) -> None:
-    import psycopg
-
-    from cityhub.access import database_url
+    from cityhub.access import connect
     from devices.registry import find
 
-    with psycopg.connect(database_url(settings)) as conn:
+    with connect(settings) as conn:
         facts: dict[str, Any] = asdict(find(conn, arguments.device_id))
     if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
@@ -114,12 +109,10 @@ def _show(settings: "Settings", arguments: argparse.Namespace) -> None:
 
 
 def _secret(settings: "Settings", arguments: argparse.Namespace) -> None:
-    import psycopg
-
-    from cityhub.access import database_url
+    from cityhub.access import connect
     from devices.registry import find
     from devices.secret import device_secret, load_site_key
 
-    with psycopg.connect(database_url(settings)) as conn:
+    with connect(settings) as conn:
         device = find(conn, arguments.device_id)
     print(device_secret(load_site_key(settings.data_folder, make=False), device.device_id))

@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cityhub.commands import add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
         commands,

@@ -3,14 +3,13 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from cityhub.commands import add_command
+from cityhub.commands import Commands, add_command
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
         commands,

@@ -86,3 +86,18 @@ def test_a_broker_of_a_strange_scheme_is_2_and_explained() -> None:
     )
     assert done.returncode == 2
     assert "nats://, tls://, mqtt:// or mqtts://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["device", "list"], ["quarantine", "list"], ["migrate"], ["up"]]
+)
+def test_a_database_that_is_away_is_1_and_one_sentence(command: list[str], tmp_path: Path) -> None:
+    done = _cityhub(
+        *command,
+        CITYHUB_DATABASE_URL="postgresql://x@127.0.0.1:1/x",
+        CITYHUB_DATA_FOLDER=str(tmp_path / "data"),
+        CITYHUB_API_PORT="0",
+    )
+    assert done.returncode == 1, done
+    (sentence,) = done.stderr.splitlines()
+    assert "does not answer" in sentence or "cannot pass through" in sentence
