@@ -112,15 +112,19 @@ def open_socket(api: Api) -> socket.socket:
             api.host, api.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise StartError(
             f"cannot listen on {api.host} port {api.port} ({error.strerror}): stop what uses it, or"
             " set api.host and api.port"
         ) from error
-    listener.setblocking(False)
     return listener
 
 
