@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +74,19 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[Connect
         raise StartError("the database has no tables of this hub: run 'cityhub migrate'") from error
     except psycopg.OperationalError as error:
         raise StartError(f"the database does not answer: {' '.join(str(error).split())}") from error
+
+
+def publish_command(
+    host: str, port: int, device_id: str, secret: str, values: Mapping[str, float]
+) -> str:
+    """Return a line for a shell that publishes one record as a device, with its login."""
+    return shlex.join(
+        [
+            *("mosquitto_pub", "-h", host, "-p", str(port), "-q", "1"),
+            *("-u", device_id, "-P", secret),
+            *("-t", f"hub/{device_id}/telemetry", "-m", json.dumps(dict(values))),
+        ]
+    )
 
 
 def _is_locked(path: Path) -> bool:

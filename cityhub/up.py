@@ -1,8 +1,6 @@
 """``cityhub up``: everything on this machine, in one command, until Ctrl-C."""
 
 import asyncio
-import json
-import shlex
 import signal
 from collections.abc import Collection
 from typing import Final
@@ -10,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from cityhub import access
 from cityhub.hub import Hub
 from cityhub.news import tell_news
 from core.settings import Settings
@@ -87,15 +86,8 @@ def publish_command(hub: Hub) -> str | None:
         row = conn.execute(SELECT_COVER).fetchone()
     if row is None:
         return None
-    device_id = row[0]
-    host, port = hub.mqtt_address
-    return shlex.join(
-        [
-            *("mosquitto_pub", "-h", host, "-p", str(port), "-q", "1"),
-            *("-u", device_id, "-P", device_secret(hub.site_key, device_id)),
-            *("-t", f"hub/{device_id}/telemetry", "-m", json.dumps({"tilt": 95})),
-        ]
-    )
+    secret = device_secret(hub.site_key, row[0])
+    return access.publish_command(*hub.mqtt_address, row[0], secret, {"tilt": 95})
 
 
 def _say(words: str) -> None:

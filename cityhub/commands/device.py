@@ -45,10 +45,9 @@ def add(commands: Commands) -> None:
 
 
 def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
-    import psycopg
-
-    from cityhub.access import connect
+    from cityhub.access import connect, publish_command, running
     from core.errors import ConfigError
+    from devices import KINDS
     from devices.registry import register
     from devices.secret import device_secret, load_site_key
 
@@ -70,14 +69,20 @@ def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
             )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise ConfigError(f"no such component or grid cell: {error.diag.message_detail}") from error
     secret = device_secret(site_key, device.device_id)
     if arguments.json:
         print(json.dumps({**asdict(device), "secret": secret}, ensure_ascii=False))
     else:
         print(f"registered {device.device_id} as number {device.device_no}")
         print(f"login: user {device.device_id}  password {secret}")
+        door = running(settings)
+        if door.get("mqtt_host") and device.kind in KINDS:
+            metric = KINDS[device.kind].metrics[0]
+            line = publish_command(
+                *(door["mqtt_host"], door["mqtt_port"], device.device_id, secret),
+                {metric.name: metric.rest},
+            )
+            print(f"its first message:\n{line}")
 
 
 def _list(settings: "Settings", arguments: argparse.Namespace) -> None:
