@@ -3,12 +3,15 @@
 import argparse
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
     from core.settings import Settings
+
+_LOGIN_S: Final = 10.0
+_KNOCK_S: Final = 0.2
 
 
 def add(commands: Commands) -> None:
@@ -77,12 +80,36 @@ def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
         print(f"login: user {device.device_id}  password {secret}")
         door = running(settings)
         if door.get("mqtt_host") and device.kind in KINDS:
+            _wait_for_login(door["mqtt_host"], door["mqtt_port"], device.device_id, secret)
             metric = KINDS[device.kind].metrics[0]
             line = publish_command(
                 *(door["mqtt_host"], door["mqtt_port"], device.device_id, secret),
                 {metric.name: metric.rest},
             )
             print(f"its first message:\n{line}")
+
+
+def _wait_for_login(host: str, port: int, user: str, password: str) -> None:
+    """Wait until the running broker has taken the new login over; it takes about a second."""
+    import asyncio
+
+    from core.errors import ConfigError
+    from ingest.sources.log import touch_mqtt
+
+    async def knock() -> None:
+        async with asyncio.timeout(_LOGIN_S):
+            while True:
+                try:
+                    await touch_mqtt(host, port, user, password)
+                except (ConfigError, OSError, EOFError):
+                    await asyncio.sleep(_KNOCK_S)
+                else:
+                    return
+
+    try:
+        asyncio.run(knock())
+    except TimeoutError:
+        print("the broker does not know this login yet; if it stays so: cityhub doctor")
 
 
 def _list(settings: "Settings", arguments: argparse.Namespace) -> None:
