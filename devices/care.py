@@ -53,6 +53,7 @@ CARE_RULES: Final = (
     _care("sensor_fault", "传感器故障", "sensor fault"),
     _care("out_of_range", "数值超量程", "value out of range"),
     _care("clock_wrong", "时钟错误", "clock wrong"),
+    _care("payload_invalid", "报文异常", "payloads cannot be read"),
     _care("stage_failed", "检测程序出错", "detector failed"),
 )
 """Alarm rules that hold for every kind, virtual ones such as gateways included."""

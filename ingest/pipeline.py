@@ -22,6 +22,7 @@ from ingest.columns import Columns
 from ingest.decode import Decoder, Work
 from ingest.judge import BuildStages, Judge
 from ingest.ledger import Ledger
+from ingest.payload_watch import PayloadWatch
 from ingest.routes import Routes
 from ingest.snapshots import Snapshots
 from ingest.sources import RawBatch
@@ -75,6 +76,7 @@ class Pipeline:
             max_payload=settings.max_payload,
             max_records=settings.max_records,
         )
+        self._payloads = PayloadWatch()
         self._judge = Judge(build_stages, self._registry.limits)
         self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6))
         self._writer = Writer(url, source=source, offsets=offsets, snapshots=self._snapshots)
@@ -129,6 +131,7 @@ class Pipeline:
             work.findings += self._judge.step(rows.batch)
         for kind, events in self._by_kind([event for _, event in work.events]).items():
             work.findings += self._judge.step_events(kind, events, work.now)
+        work.findings += self._payloads.look(work)
         return work
 
     def _learn(self, topics: Sequence[bytes]) -> None:
