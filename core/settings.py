@@ -5,18 +5,28 @@ setting that is silently ignored is found at night. ``cityhub.example.toml`` hol
 with its default, and a test loads it.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from core.errors import ConfigError
 
 _PREFIX: Final = "CITYHUB_"
+_KEEP: Final = r"^[a-z][a-z0-9_]{0,30}\.(readings|minutes|hours|days)=[0-9]{1,5}$"
 _NOT_SETTINGS: Final = frozenset({"CITYHUB_CONFIG", "CITYHUB_FAILPOINT"})
 _NOT_SETTINGS_PREFIX: Final = "CITYHUB_TEST_"
 
@@ -142,6 +152,52 @@ class Alerts(_Section):
     """After a start nobody is called silent for so long."""
 
 
+class Storage(_Section):
+    """How long things are kept, in days, and how often roll-ups are computed."""
+
+    keep_readings: Annotated[int, Field(ge=0)] = 400
+    """Days for which raw readings are kept; 0: for ever. The same for the following."""
+    keep_minutes: Annotated[int, Field(ge=0)] = 30
+    """Roll-ups of a minute."""
+    keep_hours: Annotated[int, Field(ge=0)] = 3_650
+    """Roll-ups of an hour; no shorter than readings."""
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    """Roll-ups of a day; no shorter than hours."""
+    keep_of_kinds: tuple[Annotated[str, Field(pattern=_KEEP)], ...] = ()
+    """What differs for a kind, such as ``"sanitation_worker.readings=90"``."""
+    rollup_s: Positive = 30
+    """Seconds between two passes of the roll-up job."""
+    retention_s: Positive = 3_600
+    """Seconds between two looks for what is past its time."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for kind in {"", *(entry.partition(".")[0] for entry in self.keep_of_kinds)}:
+            days = self.days_kept(kind)
+            least = [days[what] or math.inf for what in ("readings", "hours", "days")]
+            if sorted(least) != least:
+                raise ValueError(
+                    f"{kind or 'every kind'}: readings may not be kept longer than hours, nor"
+                    " hours longer than days: each is computed from the one before"
+                )
+        return self
+
+    def days_kept(self, kind: str) -> dict[str, int]:
+        """Return how many days readings, minutes, hours and days of a kind are kept."""
+        kept = {
+            "readings": self.keep_readings,
+            "minutes": self.keep_minutes,
+            "hours": self.keep_hours,
+            "days": self.keep_days,
+        }
+        for entry in self.keep_of_kinds:
+            whose, _, rest = entry.partition(".")
+            what, _, days = rest.partition("=")
+            if whose == kind:
+                kept[what] = int(days)
+        return kept
+
+
 class Dispatch(_Section):
     """The city-management platform that takes work orders."""
 
@@ -194,6 +250,7 @@ class Settings(_Section):
     embedded: Embedded = Embedded()
     ingest: Ingest = Ingest()
     alerts: Alerts = Alerts()
+    storage: Storage = Storage()
     dispatch: Dispatch = Dispatch()
     api: Api = Api()
     log: Log = Log()

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg import sql
+
+from core.rollup_tables import make_rollups
+from core.rollups import city_origin
 
 _LOCK_TABLES: Final = 0x4349_5402  # one at a time makes tables and partitions
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -35,13 +39,27 @@ class Edition(StrEnum):
         """Whether readings lie in hypertables, so that nobody has to make partitions."""
         return self is not Edition.PLAIN
 
+    @property
+    def aggregates(self) -> bool:
+        """Whether roll-ups are continuous aggregates, and old readings lie in the columnstore."""
+        return self is Edition.TIMESCALE_COMMUNITY
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric's column: ``real``, or ``float8`` if exact."""
+    """One metric's column: ``real``, or ``float8`` if exact.
+
+    Attributes:
+        name: The metric's name.
+        exact: Double precision.
+        low: The least value its sensor can give; roll-ups leave out what a flagged row has beyond.
+        high: The greatest.
+    """
 
     name: str
     exact: bool = False
+    low: float = float("-inf")
+    high: float = float("inf")
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -69,6 +87,11 @@ class ReadingTable:
         """Its quoted, qualified name."""
         return sql.Identifier("hub", self.name)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its columns, in the order of a new table."""
+        return ("ts", "seq", "device_no", *(c.name for c in self.columns), "quality", "extra")
+
 
 EDITION: Final = """
 SELECT CASE WHEN count(*) = 0 THEN 'plain'
@@ -86,10 +109,20 @@ def read_edition(conn: psycopg.Connection[Any]) -> Edition:
     return Edition(row[0])
 
 
-def make_tables(conn: psycopg.Connection[Any], tables: Sequence[ReadingTable]) -> None:
-    """Make the tables that are missing, add the columns that are missing, renew the view.
+def make_tables(
+    conn: psycopg.Connection[Any],
+    tables: Sequence[ReadingTable],
+    *,
+    time_zone: str = "Asia/Shanghai",
+) -> None:
+    """Make the tables that are missing, add the columns that are missing, renew the views.
 
     Runs in the caller's transaction, under an advisory lock, so that starting roles do not race.
+
+    Args:
+        conn: The database.
+        tables: Of all kinds.
+        time_zone: IANA name of the city's; the buckets of a day begin at its midnight.
     """
     conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_TABLES])
     edition = read_edition(conn)
@@ -97,6 +130,7 @@ def make_tables(conn: psycopg.Connection[Any], tables: Sequence[ReadingTable]) -
         if _columns(conn, table) is None:
             _create(conn, table, edition)
         _add_columns(conn, table)
+    make_rollups(conn, tables, edition, city_origin(ZoneInfo(time_zone)))
     _renew_view(conn, tables)
 
 

@@ -269,7 +269,10 @@ class DeviceKind:
         """The wide table of its readings."""
         return ReadingTable(
             self.name,
-            tuple(Column(metric.name, exact=metric.f8) for metric in self.reals + self.exacts),
+            tuple(
+                Column(metric.name, exact=metric.f8, low=metric.low, high=metric.high)
+                for metric in self.reals + self.exacts
+            ),
         )
 
     def metric(self, name: str) -> Metric:

@@ -26,6 +26,7 @@ from core.tables import days_of, make_days, read_edition
 from ingest.contact import Contacts, Heard
 from ingest.decode import Work
 from ingest.ledger import Ledger
+from ingest.marks import append, touched
 from ingest.quarantine import Quarantine
 from ingest.rows import Rows
 from ingest.snapshots import Snapshots, Stages
@@ -55,6 +56,7 @@ class Plan:
         others = [(event.device_no, event.rx) for _, event in work.events]
         others += [(state.device_no, state.rx) for state in work.states]
         self.heard: Heard = contacts.due(work.rows, others)
+        self.marks = touched(work.rows)
 
     def ledger(self) -> Ledger:
         """Return a fresh account, with what was received and what is refused already."""
@@ -177,6 +179,7 @@ class Writer:
         ledger.refuse([work.raw.received_at[refusal.message] for refusal in refused])
         ledger.add(conn, self._source)
         self._contacts.upsert(conn, plan.heard)
+        append(conn, plan.marks)
         saved = self._snapshots.save(conn, stages, work.raw.position, work.now)
         self._store.write_findings(conn, work.findings, self._way)
         self._commit(conn)

@@ -28,7 +28,11 @@ def _migrate(settings: "Settings", _: argparse.Namespace) -> None:
     url = database_url(settings)
     files = migrate(url)
     with connect(settings) as conn:
-        make_tables(conn, [kind.table for kind in KINDS.values()])
+        make_tables(
+            conn,
+            [kind.table for kind in KINDS.values()],
+            time_zone=settings.city.time_zone,
+        )
     print("\n".join(files) if files else "the tables are up to date")
 
 
