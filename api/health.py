@@ -6,24 +6,29 @@ been heard: a hub that waits for its first message is well.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
-from prometheus_client import generate_latest as render_metrics
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from api.deps import Hub, Parts
+from api.figures import DATABASE_UP, State, Tables, age
 from api.policy import Policy, allow
 from api.reads.alarms import count_alarms
-from api.reads.operations import count_devices, ledger_totals, read_lag, read_sources
+from api.reads.operations import (
+    count_devices,
+    ledger_totals,
+    read_lag,
+    read_roles,
+    read_sources,
+)
 from api.routers.operations import INTERVALS
 from api.shapes import Instant, Shape, Words
 from api.store import Row, look
 from core.errors import StoreUnavailableError
-from core.metrics import render
+from core.presence import SILENT_S, Presence, Together, collect, process_name, silent_roles
 from devices import KINDS
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,7 @@ LEAST_SILENCE: Final = timedelta(seconds=300)
 UNHANDLED: Final = timedelta(seconds=60)
 OUTBOX_STUCK: Final = timedelta(minutes=15)
 _HOUR: Final = 3600.0
+_ROLE: Final = "serve"
 
 
 class CheckShape(Shape):
@@ -50,16 +56,6 @@ class Health(Shape):
     ok: bool
     at: Instant
     checks: list[CheckShape]
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the checks look at: rows read in one look."""
-
-    lag: Row
-    devices: Sequence[Row]
-    sources: Sequence[Row]
-    ledger: Row
 
 
 @router.get(
@@ -86,20 +82,23 @@ async def healthz(hub: Hub) -> JSONResponse:
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 @allow(Policy.STAFF)
 async def metrics(hub: Hub) -> Response:
-    """Return this process's figures, and the backlog as the database has it now."""
+    """Return the figures of all roles, and those that stand in the tables."""
     now = hub.clock.now()
-    fresh = CollectorRegistry()
-    up = Gauge("cityhub_database_up", "Whether the database answers", registry=fresh)
+    own = Presence(_ROLE, process_name(), 0.0, collect())
+    others: list[Presence] = []
+    together = CollectorRegistry()
+    up = Gauge(*DATABASE_UP, registry=together)
     try:
         state = await _read_state(hub, now)
         async with look(hub.pool) as lent:
             alarms = await count_alarms(lent)
         up.set(1)
-        _fill(fresh, state, alarms, now)
+        others = [one for one in state.roles if one.process != own.process]
+        together.register(Tables(state, alarms, now))
     except StoreUnavailableError:
         up.set(0)
-    body = render() + render_metrics(fresh)
-    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    together.register(Together([own, *others]))
+    return Response(generate_latest(together), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def judge(state: State, now: datetime) -> list[CheckShape]:
@@ -113,13 +112,15 @@ def judge(state: State, now: datetime) -> list[CheckShape]:
     heard = any(row["ever_heard"] for row in state.devices)
     allowed = max(LEAST_SILENCE, 3 * _least_interval(state.devices))
     # A minute of the ledger is named by its beginning.
-    silent = None if lag["last_minute"] is None else now - lag["last_minute"] - timedelta(minutes=1)
-    flowing = not heard or (silent is not None and silent <= allowed)
-    seconds = 0 if silent is None else max(0, round(silent.total_seconds()))
-    waiting = _age(lag["oldest_unhandled"], now)
-    stuck = _age(lag["outbox_oldest"], now)
+    last = lag["last_minute"]
+    quiet = None if last is None else now - last - timedelta(minutes=1)
+    flowing = not heard or (quiet is not None and quiet <= allowed)
+    seconds = 0 if quiet is None else max(0, round(quiet.total_seconds()))
+    waiting = age(lag["oldest_unhandled"], now)
+    stuck = age(lag["outbox_oldest"], now)
     dead = lag["outbox_dead"]
     difference = state.ledger["difference"]
+    silent = silent_roles(state.roles)
     return [
         _check(
             "ingest",
@@ -151,6 +152,12 @@ def judge(state: State, now: datetime) -> list[CheckShape]:
             f"账目差额 {difference}",
             f"records unaccounted for: {difference}",
         ),
+        _check(
+            "roles",
+            not silent,
+            f"无声的角色：{'、'.join(sorted(silent)) or '无'}",
+            f"roles not heard for {SILENT_S:g} s: {', '.join(sorted(silent)) or 'none'}",
+        ),
     ]
 
 
@@ -161,44 +168,8 @@ async def _read_state(hub: Parts, now: datetime) -> State:
             devices=await count_devices(lent, now=now, intervals=INTERVALS),
             sources=await read_sources(lent),
             ledger=await ledger_totals(lent),
+            roles=await read_roles(lent),
         )
-
-
-def _fill(
-    registry: CollectorRegistry,
-    state: State,
-    alarms: dict[int, tuple[int, int]],
-    now: datetime,
-) -> None:
-    lag = state.lag
-
-    def gauge(name: str, text: str, value: Any) -> None:
-        Gauge(f"cityhub_{name}", text, registry=registry).set(value)
-
-    by_level = Gauge("cityhub_open_alarms", "Open alarms", ["severity"], registry=registry)
-    unacked = Gauge(
-        "cityhub_unacked_alarms", "Open alarms nobody acknowledged", ["severity"], registry=registry
-    )
-    for severity, (opened, waiting) in alarms.items():
-        by_level.labels(severity).set(opened)
-        unacked.labels(severity).set(waiting)
-    known = Gauge("cityhub_devices_known", "Active devices", ["kind"], registry=registry)
-    heard = Gauge(
-        "cityhub_devices_heard", "Active devices heard in three intervals", ["kind"],
-        registry=registry,
-    )  # fmt: skip
-    for row in state.devices:
-        known.labels(row["kind"]).set(row["known"])
-        heard.labels(row["kind"]).set(row["heard"])
-    gauge("outbox_waiting", "Deliveries not yet made", lag["outbox_waiting"])
-    gauge("outbox_dead", "Dead letters", lag["outbox_dead"])
-    gauge("outbox_oldest_seconds", "Age of the oldest delivery not yet made",
-          _age(lag["outbox_oldest"], now).total_seconds())  # fmt: skip
-    gauge("finding_lag_seconds", "Age of the oldest finding not yet handled",
-          _age(lag["oldest_unhandled"], now).total_seconds())  # fmt: skip
-    gauge("quarantine_open", "Payloads in quarantine", lag["quarantined"])
-    gauge("ledger_difference", "Records unaccounted for: 0, always", state.ledger["difference"])
-    gauge("event_log_newest", "Id of the newest entry of the event log", lag["newest_event"])
 
 
 def _least_interval(devices: Sequence[Row]) -> timedelta:
@@ -212,10 +183,6 @@ def _least_interval(devices: Sequence[Row]) -> timedelta:
         if row["ever_heard"]
     ]
     return timedelta(seconds=min(seconds, default=_HOUR))
-
-
-def _age(since: datetime | None, now: datetime) -> timedelta:
-    return max(now - since, timedelta(0)) if since else timedelta(0)
 
 
 def _check(name: str, ok: bool, zh: str, en: str) -> CheckShape:

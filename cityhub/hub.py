@@ -7,7 +7,6 @@ travels in its environment, since a command line can be read by everybody.
 
 import asyncio
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -26,8 +25,8 @@ from cityhub.postgres import EmbeddedPostgres
 from cityhub.supervisor import Supervisor
 from core.db import listen
 from core.errors import CityhubError, StartError
-from core.metrics import FOLDER
 from core.migrate import migrate
+from core.presence import FORGET_ALL
 from core.settings import Settings
 from core.tables import make_tables
 from devices import KINDS
@@ -45,7 +44,6 @@ STAGES: Final = (
 )
 """What ``--without`` may leave out, in the order of a reading's way."""
 
-_FIGURES: Final = "metrics"
 _LOOK_S: Final = 0.2
 _PAGE_S: Final = 10.0
 _ROLE_STOP_S: Final = 5.0
@@ -141,9 +139,6 @@ class Hub:
                 self.database_url, self.folder.path, self.site_key, self._say, scale=self._scale
             )
         await self._start_broker()
-        figures = self.folder.path / _FIGURES
-        shutil.rmtree(figures, ignore_errors=True)  # counters begin anew with their processes
-        figures.mkdir(mode=0o700)
         self._supervisor = Supervisor(self._programs(), self._say)
         self._supervisor.look()
         access.publish(self.folder.path, self._facts())
@@ -171,7 +166,12 @@ class Hub:
         if files := migrate(self.database_url):
             self._say(f"database prepared ({len(files)} step{'s' if len(files) > 1 else ''})")
         with psycopg.connect(self.database_url) as conn:
-            make_tables(conn, [kind.table for kind in KINDS.values()])
+            make_tables(
+                conn,
+                [kind.table for kind in KINDS.values()],
+                time_zone=self._settings.city.time_zone,
+            )
+            conn.execute(FORGET_ALL)  # the roles of an earlier start are not missed
 
     async def _start_broker(self) -> None:
         if not self.broker_url:
@@ -254,12 +254,7 @@ class Hub:
             name=name,
             argv=[sys.executable, "-m", "cityhub", name, *arguments],
             log=self.folder.logs() / f"{name}.log",
-            env={
-                **self._environ,
-                "CITYHUB_LOG_FORMAT": "json",
-                FOLDER: str(self.folder.path / _FIGURES),
-                **extra,
-            },
+            env={**self._environ, "CITYHUB_LOG_FORMAT": "json", **extra},
             stop_s=_ROLE_STOP_S,
         )
 

@@ -5,15 +5,20 @@ database where it stood. So none has an orderly end to get wrong.
 """
 
 import asyncio
+import shutil
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from cityhub.access import database_url
+from cityhub.safety import refuse_unsafe, refuse_unsafe_broker
 from core.clock import Clock, ScaledClock, SystemClock
 from core.errors import ConfigError
 from core.log import start_logging
+from core.metrics import DISK_FREE, DISK_SIZE
+from core.presence import beside
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +30,19 @@ def begin(role: str, settings: Settings) -> None:
     start_logging(role, settings.log.level, settings.log.format)
 
 
+def enter(role: str, settings: Settings) -> str:
+    """Begin a role of the hub; return where its database is.
+
+    Raises:
+        ConfigError: No database is named, or a setting is unsafe.
+    """
+    begin(role, settings)
+    url = database_url(settings)
+    refuse_unsafe(settings)
+    measure_disk(settings.data_folder)
+    return url
+
+
 def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
     """Take messages from the broker, judge them, and commit.
 
@@ -33,19 +51,27 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
         detect: Run the detectors; without them no finding is made.
     """
     from analytics.stages import build_stages
+    from ingest.sources.jetstream import JetStreamSource
+    from ingest.sources.log_watch import watch_log
     from ingest.worker import run_worker
 
-    begin("ingest", settings)
-    url = database_url(settings)
-    _run(
-        run_worker(
+    async def main() -> NoReturn:
+        await refuse_unsafe_broker(settings)
+        await run_worker(
             url=url,
-            source=make_source(settings, url),
+            source=source,
             build_stages=build_stages if detect else lambda _kind, _limits: [],
             settings=settings.ingest,
             clock=SystemClock(),
         )
-    )
+
+    url = enter("ingest", settings)
+    source = make_source(settings, url)
+    watches = []
+    if isinstance(source, JetStreamSource) and settings.broker.url is not None:
+        address = settings.broker.url.get_secret_value()
+        watches.append(watch_log(address, source, ca_file=settings.broker.ca_file))
+    _run("ingest", url, main(), watches)
 
 
 def make_source(settings: Settings, url: str) -> Any:
@@ -94,22 +120,33 @@ def make_source(settings: Settings, url: str) -> Any:
 
 
 def analyse(settings: Settings) -> NoReturn:
-    """Run the slow analytics: the sweep for silent devices."""
+    """Run the slow analytics: the sweep for silent devices, roll-ups, and what is past its time."""
+    from analytics.retention import keep_of, run_retention
+    from analytics.rollup import run_rollups
     from analytics.silence import run_sweep
     from core.db import open_pool
 
+    clock, storage = SystemClock(), settings.storage
+
     async def main() -> NoReturn:
-        async with open_pool(url, settings.database.pool_size, name="analyse") as pool:
+        async with (
+            open_pool(url, settings.database.pool_size, name="analyse") as pool,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(run_rollups(pool=pool, clock=clock, every=storage.rollup_s))
+            keep = keep_of(storage.days_kept)
+            group.create_task(
+                run_retention(pool=pool, clock=clock, keep=keep, every=storage.retention_s)
+            )
             await run_sweep(
                 pool=pool,
-                clock=SystemClock(),
+                clock=clock,
                 every=settings.alerts.silence_sweep_s,
                 grace=settings.alerts.startup_grace_s,
             )
 
-    begin("analyse", settings)
-    url = database_url(settings)
-    _run(main())
+    url = enter("analyse", settings)
+    _run("analyse", url, main())
 
 
 def alert(settings: Settings) -> NoReturn:
@@ -127,9 +164,8 @@ def alert(settings: Settings) -> NoReturn:
                 office=office(settings),
             )
 
-    begin("alert", settings)
-    url = database_url(settings)
-    _run(main())
+    url = enter("alert", settings)
+    _run("alert", url, main())
 
 
 def dispatch(settings: Settings) -> NoReturn:
@@ -141,14 +177,13 @@ def dispatch(settings: Settings) -> NoReturn:
         async with open_pool(url, settings.database.pool_size, name="dispatch") as pool:
             await run_dispatch(pool=pool, url=url, settings=settings.dispatch, clock=SystemClock())
 
-    begin("dispatch", settings)
+    url = enter("dispatch", settings)
     if settings.dispatch.url is None:
         raise ConfigError(
             "no city-management platform is named: set CITYHUB_DISPATCH_URL and"
             " CITYHUB_DISPATCH_SECRET; without one cases stay on the hub's own desk"
         )
-    url = database_url(settings)
-    _run(main())
+    _run("dispatch", url, main())
 
 
 def connector(settings: Settings) -> str | None:
@@ -185,9 +220,8 @@ def serve(settings: Settings) -> None:
                 actions=StaffActions(pool, clock, connector(settings), office=office(settings)),
             )
 
-    begin("serve", settings)
-    url = database_url(settings)
-    asyncio.run(main())
+    url = enter("serve", settings)
+    asyncio.run(beside(main(), role="serve", url=url))
 
 
 def stand_in(
@@ -262,6 +296,18 @@ def simulate(
     )
 
 
-def _run(main: Any) -> NoReturn:
-    asyncio.run(main)
+def measure_disk(folder: Path) -> None:
+    """Have the room on a folder's volume measured whenever this process reports."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    DISK_FREE.set_function(lambda: shutil.disk_usage(there).free)
+    DISK_SIZE.set_function(lambda: shutil.disk_usage(there).total)
+
+
+def _run(
+    role: str,
+    url: str,
+    work: Coroutine[Any, Any, NoReturn],
+    watches: Sequence[Coroutine[Any, Any, NoReturn]] = (),
+) -> NoReturn:
+    asyncio.run(beside(work, role=role, url=url, watches=watches))
     raise AssertionError("a role never ends by itself")

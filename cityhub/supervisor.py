@@ -8,10 +8,8 @@ the others nor fills the disk with logs.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cityhub.child import Child, Program, stop_all
-from core.metrics import FOLDER
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 30.0
@@ -52,7 +50,6 @@ class Role:
             f"{self.program.name} ended ({how}), starts again in {self._pause:g} s"
             f"{f': {words}' if words and code > 0 else ''}"
         )
-        _forget_gauges(self.program, child.pid)
         self._due = now + self._pause
         self._pause = min(_LONGEST_PAUSE_S, self._pause * 2)
         # A failpoint is for one life: the next one must get past it.
@@ -78,11 +75,3 @@ class Supervisor:
         stop_all([role.child for role in self.roles if role.child is not None])
         for role in self.roles:
             role.child = None
-
-
-def _forget_gauges(program: Program, pid: int) -> None:
-    """Take what a dead process was measuring out of the common figures; its counts stay."""
-    folder = (program.env or {}).get(FOLDER)
-    if folder:
-        for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
-            file.unlink(missing_ok=True)

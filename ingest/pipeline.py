@@ -14,7 +14,7 @@ from core.batch import DeviceEvent
 from core.clock import Clock
 from core.db import translated
 from core.errors import StoreUnavailableError
-from core.metrics import BATCH_ROWS, COMMIT_SECONDS, FINDINGS, QUARANTINED, RECORDS
+from core.metrics import BATCH_ROWS, COMMIT_SECONDS, FINDINGS, QUARANTINED, READINGS, RECORDS
 from core.settings import Ingest
 from devices import KINDS
 from devices.registry import Registry
@@ -175,6 +175,8 @@ class Pipeline:
         BATCH_ROWS.labels(self._source).observe(len(work.raw))
         for outcome in ("stored", "duplicate", "quarantined"):
             RECORDS.labels(self._source, outcome).inc(getattr(ledger, outcome).total())
+        for rows in work.rows:
+            READINGS.labels(self._source, rows.batch.kind).inc(len(rows.batch))
         for refusal in work.refused:
             QUARANTINED.labels(self._source, refusal.code).inc()
         for finding in work.findings:

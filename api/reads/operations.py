@@ -7,6 +7,8 @@ from typing import Any, Final
 from api.paging import cut_page
 from api.shapes import Instant, Shape, Words
 from api.store import TENANT, Look, Row
+from core.presence import SELECT_ROLES, Presence
+from core.presence import read_roles as presences
 
 _LEDGER: Final = """
 SELECT source, minute, received, stored, duplicate, quarantined FROM hub.ledger
@@ -48,7 +50,9 @@ SELECT (SELECT max(minute) FROM hub.ledger) AS last_minute,
            AS outbox_oldest,
        (SELECT count(*) FROM hub.outbox WHERE state = 'dead') AS outbox_dead,
        (SELECT count(*) FROM hub.quarantine WHERE state = 'open') AS quarantined,
-       (SELECT coalesce(max(event_id), 0) FROM hub.event_head) AS newest_event
+       (SELECT coalesce(max(event_id), 0) FROM hub.event_head) AS newest_event,
+       (SELECT max(taken_at) FROM hub.detector_state WHERE source = 'silence') AS last_sweep,
+       (SELECT count(*) FROM hub.rollup_dirty) AS rollup_marks
 """
 _SOURCES: Final = (
     "SELECT source, position, epoch, updated_at FROM hub.source_offset ORDER BY source"
@@ -178,6 +182,11 @@ async def read_lag(look: Look) -> Row:
 async def read_sources(look: Look) -> list[Row]:
     """Return where each source stands."""
     return await look.rows(_SOURCES)
+
+
+async def read_roles(look: Look) -> list[Presence]:
+    """Return what each role said of itself last."""
+    return presences(await look.rows(SELECT_ROLES))
 
 
 async def count_devices(look: Look, *, now: datetime, intervals: str) -> list[Row]:

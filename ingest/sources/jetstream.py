@@ -19,6 +19,7 @@ from typing import Final
 
 from core.clock import Clock
 from core.errors import ConfigError, StoreUnavailableError
+from core.metrics import WINDOW, WINDOW_LIMIT
 from ingest.nats_wire import STREAM, topic_of
 from ingest.session import Identify
 from ingest.sources import Capabilities, RawBatch
@@ -51,6 +52,9 @@ class JetStreamSource:
         window: The most messages asked for and not yet committed.
         heartbeat: Seconds between the server's signs of life while we wait.
         pauses: Waits between attempts to connect.
+
+    Attributes:
+        position: What is committed of the log, as far as this object knows.
     """
 
     capabilities = Capabilities(ordered=True, replayable=True, offsets=True)
@@ -85,12 +89,17 @@ class JetStreamSource:
         self._pauses = pauses or Pauses()
         self._stream_id = ""
         self._topics: dict[bytes, bytes] = {}
+        self._puller: Puller | None = None
+        self.position = 0
+        WINDOW_LIMIT.labels(name).set(window)
+        WINDOW.labels(name).set_function(lambda: self._puller.held if self._puller else 0)
 
     async def read(self, position: int) -> AsyncIterator[RawBatch]:
         """See :meth:`ingest.sources.Source.read`."""
+        self.position = position
         for address in itertools.cycle(self._addresses):
             try:
-                puller = await self._connect(address)
+                puller = self._puller = await self._connect(address)
                 try:
                     await self._start(puller, position)
                     self._pauses.reset()
@@ -117,6 +126,7 @@ class JetStreamSource:
         """See :meth:`ingest.sources.Source.committed`."""
         puller: Puller = batch.token
         puller.release(len(batch))
+        self.position = batch.position
 
     async def _connect(self, address: Address) -> Puller:
         """Connect and log in.

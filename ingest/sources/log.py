@@ -10,6 +10,8 @@ comes before any device may publish, or the first messages are acknowledged and 
 """
 
 import asyncio
+import ssl
+from pathlib import Path
 from typing import Final
 
 import nats
@@ -38,9 +40,12 @@ _DELIVER: Final = "hubsrc.deliver"
 _FILTER: Final = "$MQTT.msgs.hub.>"
 _MAX_ACK_PENDING: Final = 10_000
 _TIMEOUT_S: Final = 10.0
+_SAFE_COPIES: Final = 3
 
 
-async def make_log(url: str, *, replicas: int = 1, max_bytes: int = -1) -> None:
+async def make_log(
+    url: str, *, replicas: int = 1, max_bytes: int = -1, ca_file: Path | None = None
+) -> None:
     """Make the durable consumer and the stream HUB where they are missing.
 
     Args:
@@ -48,12 +53,13 @@ async def make_log(url: str, *, replicas: int = 1, max_bytes: int = -1) -> None:
         replicas: Copies of the log in a cluster; explicit, since a cluster that is just forming
             would choose two.
         max_bytes: The most disk the log takes; -1: what the server's limit allows.
+        ca_file: CA certificate for TLS; None: the system's.
 
     Raises:
         StartError: The server cannot be reached, refuses, or has had no MQTT client yet.
     """
     try:
-        client = await _connect(url)
+        client = await connect(url, ca_file=ca_file)
         try:
             await _make(client.jetstream(timeout=_TIMEOUT_S), replicas, max_bytes)
         finally:
@@ -62,16 +68,16 @@ async def make_log(url: str, *, replicas: int = 1, max_bytes: int = -1) -> None:
         raise StartError(f"the log of the NATS cannot be made: {error}") from error
 
 
-async def find_log_problem(url: str) -> str | None:
+async def find_log_problem(url: str, *, ca_file: Path | None = None) -> str | None:
     """Return one sentence on what is wrong with the log, or None.
 
     Raises:
         StartError: The server cannot be reached.
     """
     try:
-        client = await _connect(url)
+        client = await connect(url, ca_file=ca_file)
         try:
-            return await _look(client.jetstream(timeout=_TIMEOUT_S))
+            return await find_problem(client.jetstream(timeout=_TIMEOUT_S))
         finally:
             await client.close()
     except (NatsError, OSError) as error:
@@ -104,9 +110,12 @@ async def touch_mqtt(host: str, port: int, user: str, password: str) -> None:
             await writer.wait_closed()
 
 
-async def _connect(url: str) -> Client:
+async def connect(url: str, *, ca_file: Path | None = None) -> Client:
+    """Log in to a NATS, once: a connection that breaks stays broken."""
+    encrypted = {"tls": ssl.create_default_context(cafile=ca_file)} if ca_file else {}
     return await nats.connect(
-        url,
+        url.split(","),
+        **encrypted,
         allow_reconnect=False,
         connect_timeout=5,
         max_reconnect_attempts=1,  # to a server that never was there it would go on for minutes
@@ -160,7 +169,8 @@ async def _make_consumer(js: JetStreamContext, replicas: int) -> None:
         ) from error
 
 
-async def _look(js: JetStreamContext) -> str | None:
+async def find_problem(js: JetStreamContext) -> str | None:
+    """Return one sentence on what is wrong with the log, or None."""
     try:
         stream = await js.stream_info(STREAM)
     except NotFoundError:
@@ -179,5 +189,12 @@ async def _look(js: JetStreamContext) -> str | None:
         return (
             f"{_MQTT_STREAM} has no consumer {_CONSUMER}: what devices publish is acknowledged "
             "and forgotten; make the log"
+        )
+    copies = stream.config.num_replicas or 1
+    if stream.cluster is not None and stream.cluster.name and copies < _SAFE_COPIES:
+        return (
+            f"stream {STREAM} has {copies} cop{'ies' if copies > 1 else 'y'} in the cluster "
+            f"{stream.cluster.name}: the loss of one server would stop or lose it; "
+            f"set its replicas to {_SAFE_COPIES}"
         )
     return None

@@ -23,6 +23,7 @@ from typing import Final
 
 from core.clock import Clock
 from core.errors import ConfigError, StoreUnavailableError
+from core.metrics import WINDOW, WINDOW_LIMIT
 from ingest import wire
 from ingest.session import Claim
 from ingest.sources import Capabilities, RawBatch
@@ -94,6 +95,9 @@ class MqttSource:
         self._session_expiry = session_expiry
         self._keep_alive = keep_alive
         self._pauses = pauses or Pauses()
+        self._connection: Connection | None = None
+        WINDOW_LIMIT.labels(name).set(self._window)
+        WINDOW.labels(name).set_function(self._uncommitted)
 
     async def read(self, position: int) -> AsyncIterator[RawBatch]:
         """See :meth:`ingest.sources.Source.read`."""
@@ -102,6 +106,7 @@ class MqttSource:
             try:
                 epoch, client_id = await self._session(epoch)
                 connection = await self._connect(self._client_id or client_id, epoch)
+                self._connection = connection
                 try:
                     while True:
                         yield await connection.take()
@@ -125,6 +130,9 @@ class MqttSource:
         connection: Connection
         connection, packet_ids = batch.token
         connection.acknowledge(len(batch), packet_ids)
+
+    def _uncommitted(self) -> float:
+        return self._connection.uncommitted if self._connection else 0
 
     async def _connect(self, client_id: str, epoch: int) -> Connection:
         """Connect and log in; the subscription is under way.

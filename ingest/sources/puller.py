@@ -51,7 +51,7 @@ class Puller(asyncio.Protocol):
         self._received_at: list[int] = []
         self._rest = b""
         self._asked = 0  # and not yet delivered
-        self._held = 0  # delivered and not yet released
+        self.held = 0  # delivered and not yet released
         self._last = nats_wire.Place(0, 0)
         self._consumer = ""
         self._expected = "INFO"
@@ -148,7 +148,7 @@ class Puller(asyncio.Protocol):
 
     def release(self, count: int) -> None:
         """Make room for so many more messages."""
-        self._held -= count
+        self.held -= count
         self._pull_more()
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Puller(asyncio.Protocol):
         count = len(self._deliveries) - before
         if count:
             self._received_at += [self._clock.micros()] * count
-            self._held += count
+            self.held += count
             self._asked -= count
             self._gathering.add(count)
             self._pull_more()
@@ -224,7 +224,7 @@ class Puller(asyncio.Protocol):
     def _pull_more(self) -> None:
         """Ask for more while there is room for it."""
         while self._consumer and self._transport is not None and self._asked <= self._pull:
-            count = min(self._window - self._held - self._asked, self._pull)
+            count = min(self._window - self.held - self._asked, self._pull)
             if count <= 0 or (self._asked and count < self._pull):
                 return  # not by drips: many small pulls cost the server more than one
             pull = {
