@@ -51,6 +51,7 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
         detect: Run the detectors; without them no finding is made.
     """
     from analytics.stages import build_stages
+    from ingest.bench import QuarantineBench
     from ingest.sources.jetstream import JetStreamSource
     from ingest.sources.log_watch import watch_log
     from ingest.worker import run_worker
@@ -67,7 +68,8 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
 
     url = enter("ingest", settings)
     source = make_source(settings, url)
-    watches = []
+    bench = QuarantineBench(url, settings.ingest, SystemClock())
+    watches = [bench.run_expiry(days=settings.ingest.quarantine_days)]
     if isinstance(source, JetStreamSource) and settings.broker.url is not None:
         address = settings.broker.url.get_secret_value()
         watches.append(watch_log(address, source, ca_file=settings.broker.ca_file))

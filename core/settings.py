@@ -141,6 +141,8 @@ class Ingest(_Section):
     """A device time older than this is not believed."""
     snapshot_s: Positive = 10
     """Seconds between snapshots of the detectors' state."""
+    quarantine_days: Positive = 90
+    """Days after which what nobody took up is discarded, and its bytes are dropped."""
 
 
 class Alerts(_Section):

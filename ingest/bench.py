@@ -6,10 +6,11 @@ prints them, the API shows them. Each change is noted in ``hub.audit`` in its ow
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 import psycopg
@@ -18,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from core.clock import Clock
 from core.db import translated
-from core.errors import ConflictError
+from core.errors import ConflictError, StoreUnavailableError
 from core.settings import Ingest
 from devices import KINDS
 from devices.registry import kind_of
@@ -26,6 +27,8 @@ from devices.topics import parse_topic
 from ingest.comparison import compare
 from ingest.mapping import FieldMapping, read_mapping
 from ingest.redrive import Connection, Redrive
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -195,6 +198,15 @@ class QuarantineBench:
             How many rows were changed.
         """
         return await self._run(lambda conn: self._expire(conn, days))
+
+    async def run_expiry(self, *, days: float, every: float = 3600.0) -> NoReturn:
+        """Expire for ever; a database that is away is asked again the next time."""
+        while True:
+            try:
+                await self.expire(days=days)
+            except StoreUnavailableError as error:
+                log.warning("nothing expires for now", extra={"reason": str(error).strip()})
+            await asyncio.sleep(every)
 
     async def _run(self, act: Callable[[Connection], T]) -> T:
         def work() -> T:
