@@ -37,10 +37,10 @@ def test_a_theft_goes_all_the_way_and_every_step_has_its_time() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_without_a_stage_it_fails_in_time_and_names_it(stage: str) -> None:
     start = time.monotonic()
-    done = _check("--without", stage, "--patience", "5")
+    done = _check("--without", stage, "--patience", "10")
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"FAILED  stage {stage}: " in done.stdout
-    assert time.monotonic() - start < 40
+    assert time.monotonic() - start < 60
 
 
 def test_a_stage_that_does_not_exist_is_refused() -> None:
