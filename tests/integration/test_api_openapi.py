@@ -117,7 +117,7 @@ async def test_no_parameter_of_any_list_brings_the_api_down(
     assert len(targets) > 30
     examples: list[tuple[str, str, str]] = []
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(range(len(targets))), HOSTILE)
     def collect(index: int, value: str) -> None:
         path, parameter = targets[index]
