@@ -1,14 +1,12 @@
-"""Readings (读数) of one device: raw rows, or rolled up into buckets by the database.
+"""Readings (读数) of one device, row by row; :mod:`api.reads.rolled` has them by bucket.
 
-A day's bucket begins at midnight in the city. Where a metric was not measured it is null and no
-bucket counts it; NaN in a row means the same.
+Where a metric was not measured it is null; NaN in a row means the same.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from psycopg import sql
 
@@ -37,21 +35,6 @@ SELECT ts, seq, quality, extra, {columns} FROM {table}
  ORDER BY ts {direction}, coalesce(seq, -1) {direction}
  LIMIT %(limit)s
 """)
-_ROLLED: Final = sql.SQL("""
-SELECT date_bin(%(width)s, ts, %(origin)s) AS at, {aggregates} FROM {table}
- WHERE device_no = %(device_no)s AND ts >= %(start)s AND ts < %(end)s
- GROUP BY at
- ORDER BY at {direction}
-""")
-_FIGURES: Final = {
-    "avg": sql.SQL("avg({value}::float8) FILTER (WHERE {known})"),
-    "min": sql.SQL("min({value}) FILTER (WHERE {known})"),
-    "max": sql.SQL("max({value}) FILTER (WHERE {known})"),
-    "last": sql.SQL(
-        "(array_agg({value} ORDER BY ts DESC, seq DESC NULLS LAST) FILTER (WHERE {known}))[1]"
-    ),
-    "count": sql.SQL("count(*) FILTER (WHERE {known})"),
-}
 
 
 class Reading(Shape):
@@ -167,43 +150,6 @@ async def raw_readings(
         }
         for row in rows
     ], token
-
-
-async def rolled_readings(look: Look, span: Span, bucket: Bucket, zone: ZoneInfo) -> list[Row]:
-    """Return the buckets that have readings; ``span`` must have both ends."""
-    query = _ROLLED.format(
-        aggregates=sql.SQL(", ").join(_aggregates(name) for name in span.metrics),
-        table=span.kind.table.identifier,
-        direction=_direction(span),
-    )
-    params = {
-        "device_no": span.device_no,
-        "start": span.start,
-        "end": span.end,
-        "width": WIDTHS[bucket],
-        "origin": datetime(2000, 1, 1, tzinfo=zone),
-    }
-    return [
-        {
-            "at": row["at"],
-            "metrics": {
-                name: {figure: row[f"{name}.{figure}"] for figure in _FIGURES}
-                for name in span.metrics
-            },
-        }
-        for row in await look.rows(query, params)
-    ]
-
-
-def _aggregates(name: str) -> sql.Composed:
-    value = sql.Identifier(name)
-    known = sql.SQL("{} <> 'NaN'").format(value)  # true of no null either
-    return sql.SQL(", ").join(
-        sql.SQL("{} AS {}").format(
-            figure.format(value=value, known=known), sql.Identifier(f"{name}.{word}")
-        )
-        for word, figure in _FIGURES.items()
-    )
 
 
 def _direction(span: Span) -> sql.SQL:

@@ -30,8 +30,8 @@ from api.reads.readings import (
     RolledReadings,
     Span,
     raw_readings,
-    rolled_readings,
 )
+from api.reads.rolled import rolled_readings
 from api.shapes import Instant, Moment, Shape
 from api.store import Look, Row
 from core.model import Text
@@ -131,8 +131,8 @@ async def readings(
     """Return a device's messages, newest first unless asked otherwise.
 
     Without ``bucket``: raw rows, a page at a time. With it: average, least, greatest, last and
-    count of each metric in each bucket, computed by the database; without ``from``, the last 6 h,
-    7 days or 90 days.
+    count of each metric in each bucket, out of what lies within its sensor's range; without
+    ``from``, the last 6 h, 7 days or 90 days.
     """
     row = await find_device(look, device_id)
     kind = KINDS.get(row["kind"])

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from analytics.rollup import roll_up
+from core.clock import ManualClock
 from core.db import Pool
 from core.model import to_micros
 from core.tables import days_of, make_days, read_edition
@@ -36,6 +38,12 @@ def store(database: str, rows: list[dict[str, Any]], device_id: str = "MH-0001")
                 sql.SQL(", ").join(map(sql.Placeholder, row)),
             )
             conn.execute(insert, {**row, "device_id": device_id})
+        times = [row["ts"] for row in rows]
+        conn.execute(
+            "INSERT INTO hub.rollup_dirty (level, kind, first, last) VALUES (0, %s,"
+            " date_trunc('minute', %s::timestamptz), date_trunc('minute', %s::timestamptz))",
+            [COVER.name, min(times), max(times)],
+        )
 
 
 def history(count: int, step: timedelta, seed: int = 5) -> list[dict[str, Any]]:
@@ -132,16 +140,19 @@ async def test_a_reading_shows_only_numbers_that_json_knows(pool: Pool, database
     assert "Infinity" not in whole.text
 
 
+@pytest.mark.parametrize("job", [False, True], ids=["before the job", "after the job"])
 @pytest.mark.parametrize(
     ("bucket", "step"),
     [("1m", timedelta(seconds=13)), ("1h", timedelta(minutes=11)), ("1d", timedelta(hours=5))],
 )
 async def test_rolled_up_readings_equal_a_recomputation(
-    pool: Pool, database: str, bucket: str, step: timedelta
+    pool: Pool, database: str, bucket: str, step: timedelta, job: bool
 ) -> None:
     """Recomputed here from the raw rows; a day begins at midnight in the city."""
     settle(database)
     store(database, history(120, step))
+    if job:
+        assert await roll_up(pool, ManualClock(NOON + timedelta(days=2)))
     zone = ZoneInfo("Asia/Shanghai")
     zeros: dict[str, Any] = {"1m": {}, "1h": {"minute": 0}, "1d": {"minute": 0, "hour": 0}}
     start, end = NOON - step * 110, NOON - step * 3
