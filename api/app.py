@@ -16,6 +16,7 @@ from starlette.responses import Response
 from api import health, lite
 from api.actions import Actions
 from api.auth import Gate, check_binding
+from api.bench import Bench
 from api.deps import Parts
 from api.examples import EXAMPLES
 from api.feed import Feed
@@ -23,7 +24,18 @@ from api.guard import HEADERS, Guard
 from api.lite.refusal import answer_lite
 from api.policy import Policy, allow, enforce
 from api.problems import MEDIA_TYPE, Problem, answer_problem
-from api.routers import alarms, cases, city, devices, incidents, kinds, operations, outbox, stream
+from api.routers import (
+    alarms,
+    cases,
+    city,
+    devices,
+    incidents,
+    kinds,
+    operations,
+    outbox,
+    quarantine,
+    stream,
+)
 from core.clock import Clock
 from core.db import Pool
 from core.errors import CityhubError
@@ -53,6 +65,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     cases.router,
     outbox.router,
     city.router,
+    quarantine.router,  # before operations, whose path of one payload would take its names
     operations.router,
     stream.router,
     *lite.ROUTERS,
@@ -61,7 +74,13 @@ ROUTERS: Final[Sequence[APIRouter]] = (
 
 
 def create_app(
-    *, pool: Pool, url: str, settings: Settings, clock: Clock, actions: Actions
+    *,
+    pool: Pool,
+    url: str,
+    settings: Settings,
+    clock: Clock,
+    actions: Actions,
+    bench: Bench | None = None,
 ) -> FastAPI:
     """Put the application together.
 
@@ -71,6 +90,7 @@ def create_app(
         settings: The hub's settings.
         clock: What time it is.
         actions: What staff can do.
+        bench: What staff can do to payloads in quarantine; None: nothing.
 
     Raises:
         ConfigError: It would be reachable from other machines without a login.
@@ -88,7 +108,7 @@ def create_app(
         dependencies=[Depends(enforce)],
         lifespan=_tail,
     )
-    app.state.parts = Parts(pool, settings, clock, actions, feed, gate)
+    app.state.parts = Parts(pool, settings, clock, actions, feed, gate, bench)
     app.state.gate = gate
     app.state.feed = feed
     for router in ROUTERS:

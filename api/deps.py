@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request
 
 from api.actions import Actions
 from api.auth import Gate
+from api.bench import Bench
 from api.feed import Feed
 from api.problems import Problem
 from api.store import Look, look
@@ -28,11 +29,27 @@ class Parts:
     actions: Actions
     feed: Feed
     gate: Gate
+    bench: Bench | None = None
 
     @property
     def zone(self) -> ZoneInfo:
         """The city's time zone."""
         return ZoneInfo(self.settings.city.time_zone)
+
+    @property
+    def quarantine(self) -> Bench:
+        """The quarantine bench.
+
+        Raises:
+            Problem: 503, this program was started without one.
+        """
+        if self.bench is None:
+            raise Problem(
+                503,
+                "no_bench",
+                Text("本服务未启用隔离台。", "This server runs without the quarantine bench."),
+            )
+        return self.bench
 
 
 def _parts(request: Request) -> Parts:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from api.actions import Actions
 from api.app import create_app
 from api.auth import check_binding
+from api.bench import Bench
 from core.clock import Clock
 from core.db import Pool
 from core.errors import StartError
@@ -142,6 +143,7 @@ async def run_serve(
     settings: Settings,
     clock: Clock,
     actions: Actions,
+    bench: Bench | None = None,
     listener: socket.socket | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
 ) -> None:
@@ -153,6 +155,7 @@ async def run_serve(
         settings: The hub's settings.
         clock: What time it is.
         actions: What staff can do.
+        bench: What staff can do to payloads in quarantine; None: nothing.
         listener: A socket from :func:`open_socket`, whose port the caller knows; else one is made.
         protocol: The bounds of a connection.
 
@@ -161,7 +164,9 @@ async def run_serve(
         StartError: The port is taken.
     """
     check_binding(settings)
-    app = create_app(pool=pool, url=url, settings=settings, clock=clock, actions=actions)
+    app = create_app(
+        pool=pool, url=url, settings=settings, clock=clock, actions=actions, bench=bench
+    )
     listener = listener or open_socket(settings.api)
     server = _Server(_config(app, protocol))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")

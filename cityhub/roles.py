@@ -210,6 +210,7 @@ def serve(settings: Settings) -> None:
     from alerts.actions import StaffActions
     from api.serve import run_serve
     from core.db import open_pool
+    from ingest.bench import QuarantineBench
 
     async def main() -> None:
         clock = SystemClock()
@@ -220,6 +221,7 @@ def serve(settings: Settings) -> None:
                 settings=settings,
                 clock=clock,
                 actions=StaffActions(pool, clock, connector(settings), office=office(settings)),
+                bench=QuarantineBench(url, settings.ingest, clock),
             )
 
     url = enter("serve", settings)

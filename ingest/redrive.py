@@ -33,6 +33,7 @@ from ingest.decode import Decoder, Work
 from ingest.envelopes import native
 from ingest.ledger import Ledger
 from ingest.mapping import FieldMapping
+from ingest.marks import append
 from ingest.preview import Preview, preview, sentence
 from ingest.quarantine import Quarantine
 from ingest.routes import Route, Routes
@@ -289,6 +290,7 @@ class Redrive:
             self._conn, plan.quarantine + self._quarantine.rows(work.raw, refused)
         )
         ledger.add(self._conn, SOURCE)
+        append(self._conn, plan.marks)  # roll-ups look again
         detail = {
             "mapping": mapping.as_json(),
             "stored": ledger.stored.total(),

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from api.actions import Actions
+from api.bench import Bench
 from api.serve import BoundedProtocol, open_socket, page_url, run_serve
 from core.clock import Clock, ManualClock
 from core.db import Pool
@@ -98,6 +99,31 @@ class FakeActions:
         return Done(version=7, event_id=len(self.calls))
 
 
+class FakeBench:
+    """A quarantine bench with nothing on it."""
+
+    async def groups(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        return [][:limit]
+
+    async def compare(self, quarantine_id: int) -> dict[str, Any]:
+        raise NotFoundError(f"there is no message {quarantine_id} in quarantine")
+
+    async def attempt(self, quarantine_id: int, *, mapping: Any = None) -> list[dict[str, Any]]:
+        del mapping
+        raise NotFoundError(f"there is no message {quarantine_id} in quarantine")
+
+    async def redrive(self, *, actor: str, mapping: Any = None, **chosen: Any) -> dict[str, Any]:
+        del actor, mapping, chosen
+        return dict.fromkeys(("redriven", "received", "stored", "duplicate", "quarantined"), 0) | {
+            "refused": [],
+            "last": None,
+        }
+
+    async def discard(self, *, actor: str, reason: str, **chosen: Any) -> dict[str, Any]:
+        del actor, reason, chosen
+        return {"discarded": 0, "refused": [], "last": None}
+
+
 @dataclass(frozen=True, slots=True)
 class FiledDone:
     version: int
@@ -116,6 +142,7 @@ async def serving(
     url: str,
     *,
     actions: Actions | None = None,
+    bench: Bench | None = None,
     clock: Clock | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
     headers: dict[str, str] | None = None,
@@ -132,6 +159,7 @@ async def serving(
             settings=settings,
             clock=clock or ManualClock(NOON),
             actions=actions or FakeActions(),
+            bench=bench or FakeBench(),
             listener=listener,
             protocol=protocol,
         )

@@ -104,6 +104,11 @@ class Quarantined(Shape):
     payload_sha256: str
     content_type: str | None
     state: str
+    counts_only: bool
+    """It counts messages beyond the hourly share; only the first one's bytes are there."""
+    settled_at: Instant | None
+    settled_by: str | None
+    settled_reason: str | None
 
 
 class QuarantinedPayload(Quarantined):

@@ -20,14 +20,17 @@ from api.reads.operations import LedgerMinute
 from api.reads.readings import Reading, RolledReading
 from api.routers.cases import Dispatching, Feedback, Verdict
 from api.routers.doing import Acted, Reasoned
+from api.routers.quarantine import Discarding, FieldMapping, Redriving, Trial
 from core.clock import ManualClock
 from core.db import Pool
-from tests.serving import NOON, FakeActions, api_settings, serving, settle
+from tests.serving import NOON, FakeActions, FakeBench, api_settings, serving, settle
 
 SHAPES: tuple[type[BaseModel], ...] = (
     Acted, Alarm, Case, Delivery, Device, Event, Incident, LedgerMinute, Reading, RolledReading,
 )  # fmt: skip
-BODIES: tuple[type[BaseModel], ...] = (Reasoned, Dispatching, Feedback, Verdict)
+BODIES: tuple[type[BaseModel], ...] = (
+    Reasoned, Dispatching, Feedback, Verdict, Trial, FieldMapping, Redriving, Discarding,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def app(pool: Pool, database: str) -> FastAPI:
         settings=api_settings(),
         clock=ManualClock(NOON),
         actions=FakeActions(),
+        bench=FakeBench(),
     )
 
 
