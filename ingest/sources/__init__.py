@@ -1,7 +1,8 @@
 """Where messages come from: one small protocol, and one contract suite over all that keep it.
 
 ``mqtt`` is a session on mosquitto, EMQX or any city broker; ``jetstream`` the log of a NATS,
-embedded or cluster; ``memory`` a list, for tests and whole-city simulations.
+embedded or cluster; ``replay`` a recording; ``memory`` a list, for tests and whole-city
+simulations.
 """
 
 from collections.abc import AsyncIterator

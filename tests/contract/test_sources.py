@@ -1,20 +1,23 @@
-"""What every source promises, over all of them: a list in memory, MQTT 5 and 3.1.1, and the log."""
+"""What every source promises, over all: a list, a recording, MQTT 5 and 3.1.1, and the log."""
 
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import pytest
 
 from core.clock import ManualClock
+from core.recording import Recorded, RecordingWriter
 from ingest.sources import RawBatch, Source
 from ingest.sources.jetstream import JetStreamSource
 from ingest.sources.memory import MemorySource
 from ingest.sources.mqtt import MqttSource
 from ingest.sources.pauses import Pauses
+from ingest.sources.replay import ReplaySource
 from tests.publisher import Message, publish
 from tests.servers import Mosquitto, Nats
 
@@ -51,6 +54,30 @@ class MemoryRig:
         for message in self._all:
             await self._source.publish(message.topic.encode(), message.payload)
         return self._source
+
+
+@dataclass
+class ReplayRig:
+    """A recording that grows while it is read."""
+
+    path: Path
+
+    async def publish(self, *messages: Message) -> None:
+        at = ManualClock(NOW).micros()
+        with RecordingWriter(self.path) as recording:
+            for m in messages:
+                recording.append(Recorded(at, m.topic.encode(), m.payload, m.qos, m.retain))
+
+    async def open(self, *, batch: int = 100, linger: float = 0.02, window: int = 200) -> Source:
+        await self.publish()
+        return ReplaySource(
+            path=self.path,
+            name="replay",
+            clock=ManualClock(NOW),
+            batch=batch,
+            linger=linger,
+            window=window,
+        )
 
 
 @dataclass
@@ -115,10 +142,12 @@ class JetStreamRig:
         )
 
 
-@pytest.fixture(params=["memory", "mqtt 5", "mqtt 3.1.1", "jetstream"])
+@pytest.fixture(params=["memory", "replay", "mqtt 5", "mqtt 3.1.1", "jetstream"])
 def bare_rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "memory":
         return MemoryRig()
+    if request.param == "replay":
+        return ReplayRig(request.getfixturevalue("tmp_path") / "traffic.rec")
     if request.param == "jetstream":
         return JetStreamRig(request.getfixturevalue("nats"))
     server: Mosquitto = request.getfixturevalue("mosquitto")
