@@ -2,20 +2,25 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg.rows import dict_row
 
 from cityhub import access
 from cityhub.binaries import nats_server, postgres_home
-from core.errors import CityhubError, StartError
+from cityhub.safety import find_unsafe, find_unsafe_broker
+from core.errors import CityhubError, ConfigError, StartError
 from core.migrate import schema_files
+from core.presence import SELECT_ROLES, SILENT_S, Presence, read_roles, youngest
 from core.settings import Settings
 from core.tables import read_edition
 
+_LEAST_FREE: Final = 0.1
 _LEDGER: Final = "SELECT name FROM hub.schema_file"
 _LATE: Final = """
 SELECT (SELECT count(*) FROM hub.device WHERE state = 'active') AS devices,
@@ -47,22 +52,33 @@ class Finding:
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything; the order is that in which things depend on one another."""
     looks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
+        ("settings", _settings),
         ("server programs", _programs),
         ("data folder", _folder),
         ("database", _database),
         ("tables", _tables),
         ("broker", _broker),
+        ("disk", _disk),
         ("page", _page),
+        ("roles", _roles),
         ("work", _work),
     ]
     findings = []
     for what, look in looks:
         try:
             words, well = await look(settings), True
+        except psycopg.errors.UndefinedTable:
+            words, well = "tables are missing: run 'cityhub migrate'", False
         except (CityhubError, psycopg.Error, OSError) as error:
-            words, well = " ".join(str(error).split()), False
+            words, well = " ".join(str(error).split()) or type(error).__name__, False
         findings.append(Finding(what, well, words))
     return findings
+
+
+async def _settings(settings: Settings) -> str:
+    if unsafe := list(find_unsafe(settings)):
+        raise ConfigError("; ".join(unsafe))
+    return "none that would lose messages or let strangers in"
 
 
 async def _programs(settings: Settings) -> str:
@@ -106,19 +122,37 @@ async def _broker(settings: Settings) -> str:
     url = url or access.running(settings).get("broker_url")
     if url is None:
         raise StartError("none is named and none runs: set CITYHUB_BROKER_URL, or 'cityhub up'")
-    parts = urlsplit(url)
-    place = f"{parts.hostname}:{parts.port}"
-    if parts.scheme in {"nats", "tls"}:
-        from ingest.sources.log import find_log_problem
+    hosts = ", ".join(urlsplit(one).netloc.rpartition("@")[2] for one in url.split(","))
+    is_log = urlsplit(url).scheme in {"nats", "tls"}
+    if not is_log and await _is_read(settings):
+        # The look would take the hub's session for a moment.
+        return f"{hosts}, looked at by the role ingest when it started"
+    if problem := await find_unsafe_broker(settings, url):
+        raise StartError(problem)
+    return f"{hosts}, {'its log is whole' if is_log else 'keeps the hub and devices apart'}"
 
-        if problem := await find_log_problem(url):
-            raise StartError(problem)
-        return f"{place}, its log is whole"
-    async with asyncio.timeout(5):
-        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 1883)
-    writer.close()
-    await writer.wait_closed()
-    return f"{place} answers"
+
+async def _is_read(settings: Settings) -> bool:
+    """Tell whether some role reads the broker now."""
+    try:
+        return any(one.role == "ingest" and one.alive for one in await _present(settings))
+    except (CityhubError, psycopg.Error):
+        return False
+
+
+async def _present(settings: Settings) -> list[Presence]:
+    async with await _connect(settings) as conn, conn.cursor(row_factory=dict_row) as cursor:
+        return read_roles(await (await cursor.execute(SELECT_ROLES)).fetchall())
+
+
+async def _disk(settings: Settings) -> str:
+    folder = settings.data_folder
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    usage = shutil.disk_usage(there)
+    words = f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB free where {there} is"
+    if usage.free < _LEAST_FREE * usage.total:
+        raise StartError(f"{words}: make room before the log and the database stand still")
+    return words
 
 
 async def _page(settings: Settings) -> str:
@@ -136,6 +170,17 @@ async def _page(settings: Settings) -> str:
     writer.close()
     await writer.wait_closed()
     return f"http://{host}:{port}"
+
+
+async def _roles(settings: Settings) -> str:
+    ages = youngest(await _present(settings))
+    if not ages:
+        raise StartError("none runs: start 'cityhub up', or each role by itself")
+    if silent := sorted(role for role, age in ages.items() if age > SILENT_S):
+        raise StartError(
+            f"not heard for {SILENT_S:g} s: {', '.join(silent)}; see whether they still run"
+        )
+    return ", ".join(f"{role} {age:.0f} s ago" for role, age in sorted(ages.items()))
 
 
 async def _work(settings: Settings) -> str:

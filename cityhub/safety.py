@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _WELL_KNOWN: Final = frozenset(
     {
-        "", "…", "admin", "changeme", "cityhub", "guest", "hub", "mqtt", "nats", "password",
+        "…", "admin", "changeme", "cityhub", "guest", "hub", "mqtt", "nats", "password",
         "postgres", "public", "root", "secret", "test", "timescaledb", "user", "123456",
         "12345678", "123456789",
     }

@@ -12,14 +12,26 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    add_command(
-        commands, "migrate", _migrate, "bring the database's tables up to date (up does it, too)"
+    migrate = add_command(
+        commands,
+        "migrate",
+        _migrate,
+        "bring the database's tables up to date, and make the log of a NATS that is named (up does"
+        " both, too)",
+        examples="  CITYHUB_BROKER_URL=nats://… cityhub migrate --replicas 3",
     )
+    migrate.add_argument(
+        "--replicas", type=int, default=1, metavar="N",
+        help="copies of the log in a cluster, 3 for safety (1)",
+    )  # fmt: skip
     doctor = add_command(commands, "doctor", _doctor, "look what is wrong, and say what to do")
     add_json(doctor)
 
 
-def _migrate(settings: "Settings", _: argparse.Namespace) -> None:
+def _migrate(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import asyncio
+    from urllib.parse import urlsplit
+
     from cityhub.access import connect, database_url
     from core.migrate import migrate
     from core.tables import make_tables
@@ -34,6 +46,13 @@ def _migrate(settings: "Settings", _: argparse.Namespace) -> None:
             time_zone=settings.city.time_zone,
         )
     print("\n".join(files) if files else "the tables are up to date")
+    broker = settings.broker
+    if broker.url and urlsplit(broker.url.get_secret_value()).scheme in {"nats", "tls"}:
+        from ingest.sources.log import make_log
+
+        log = broker.url.get_secret_value()
+        asyncio.run(make_log(log, replicas=arguments.replicas, ca_file=broker.ca_file))
+        print("the log is there, with its durable source")
 
 
 def _doctor(settings: "Settings", arguments: argparse.Namespace) -> int:
