@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import numpy as np
@@ -10,12 +11,17 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from analytics.retention import What, drop_old
+from analytics.rollup import roll_up
+from core.clock import ManualClock
+from core.db import open_pool
 from core.migrate import migrate
 from core.model import from_micros
 from core.tables import make_tables, read_edition
 from devices import KINDS
 from tests.intake import (
     COVER,
+    NOON,
     NOON_MICROS,
     SECOND,
     add_devices,
@@ -29,6 +35,7 @@ from tests.intake import (
     telemetry,
     values_of,
 )
+from tests.rollups import assert_rolled_up
 
 DAY = 86_400 * SECOND
 
@@ -154,3 +161,43 @@ def test_a_refused_row_leaves_its_neighbours_alone(edition: str) -> None:
     assert query(edition, "SELECT stage, code, device_no FROM hub.quarantine") == [
         ("store", "store_rejected", 1)
     ]
+
+
+async def test_a_year_that_comes_late_is_rolled_up_on_every_edition(edition: str) -> None:
+    add_devices(edition, "MH-1", "MH-2")
+    live = [cover("MH-1", 9_000 + i) for i in range(5)]
+    late = [cover("MH-2", i, ts=NOON_MICROS - i * DAY // 2, tilt=float(i % 90)) for i in range(800)]
+    later = ManualClock(NOON + timedelta(days=2))
+    async with open_pool(edition, 2, name="test") as pool:
+        with open_pipeline(edition) as pipeline:
+            pipeline.take(raw_batch(live))
+            await roll_up(pool, later)
+            pipeline.take(raw_batch(late, after=5))
+            pipeline.take(raw_batch(late[:50], after=805))  # again
+        await roll_up(pool, later)
+    assert_rolled_up(edition)
+    assert count(edition, "rollup_dirty") == 0
+    assert query(edition, "SELECT count(*) FROM hub.latest_manhole_cover") == [(2,)]
+
+
+async def test_retention_drops_what_is_old_on_every_edition(edition: str) -> None:
+    add_devices(edition, "MH-1")
+    take(edition, [cover("MH-1", i, ts=NOON_MICROS - i * DAY) for i in range(40)])
+    later = ManualClock(NOON + timedelta(days=2))
+    keep: dict[What, timedelta | None] = {
+        "readings": timedelta(days=12),
+        "minutes": timedelta(days=5),
+    }
+    async with open_pool(edition, 2, name="test") as pool:
+        assert await drop_old(pool, later, {COVER.name: keep}) == []  # not rolled up yet
+        await roll_up(pool, later)
+        assert await drop_old(pool, later, {COVER.name: keep})
+        assert count(edition, "reading_manhole_cover") == 11
+        counts = "SELECT count(*) FROM hub.rollup_{} WHERE metric = 'tilt'"
+        assert query(edition, counts.format("1m")) == [(4,)]
+        assert query(edition, counts.format("1d")) == [(40,)]
+        with open_pipeline(edition, source="late") as pipeline:
+            pipeline.take(raw_batch([cover("MH-1", 99, ts=NOON_MICROS - 30 * DAY + SECOND)]))
+        await roll_up(pool, later)
+    assert query(edition, counts.format("1d")) == [(40,)]
+    assert count(edition, "rollup_dirty") == 0
