@@ -7,6 +7,7 @@
  * Prints one JSON object: messages, seconds from the first to the last, CPU seconds in all.
  */
 #include <mosquitto.h>
+#include <mqtt_protocol.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
