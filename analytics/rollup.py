@@ -229,10 +229,12 @@ async def _refresh(conn: Connection, task: Task) -> None:
     """Refresh a continuous aggregate, then take the marks away.
 
     All levels stand on the readings here, and a refresh where some were dropped would drop their
-    buckets.
+    buckets. TimescaleDB (2.23) first shrinks the window to whole buckets from a midnight of UTC and
+    looks in there for what changed, then takes each of our buckets that it touches; so the window
+    is one bucket wider at both ends, and the first one behind what was dropped stays as it is.
     """
-    level = task.rollup.level
-    least = level.ceil(task.reach.raw_from, task.reach.origin)
+    width = task.rollup.level.width
+    least = task.rollup.level.ceil(task.reach.raw_from, task.reach.origin) + width
     for span in task.spans:
         for first, end, _ in _queries(span, task):
             start = max(first, least)
@@ -240,7 +242,9 @@ async def _refresh(conn: Connection, task: Task) -> None:
                 continue
             await conn.execute(
                 sql.SQL(REFRESH).format(
-                    sql.Literal(f"hub.{task.rollup.name}"), sql.Literal(start), sql.Literal(end)
+                    sql.Literal(f"hub.{task.rollup.name}"),
+                    sql.Literal(start - width),
+                    sql.Literal(end + width),
                 )
             )
     passing("rollup.after_rows")
