@@ -63,6 +63,13 @@ def test_31_an_unsafe_configuration_is_one_sentence(what: str) -> None:
     assert "kV7wq2" not in sentence
 
 
+def test_31_a_page_behind_a_proxy_needs_a_login() -> None:
+    environ = {key: value for key, value in SAFE.items() if key != "CITYHUB_API_TOKEN"}
+    settings = load_settings(None, environ, api={"public_hosts": ("hub.city.example",)})
+    (sentence,) = find_unsafe(settings)
+    assert "set api.token" in sentence
+
+
 def test_a_batch_that_fits_the_window_of_3_1_1_is_safe() -> None:
     change = {"CITYHUB_BROKER_PROTOCOL": "3.1.1", "CITYHUB_INGEST_BATCH": "20"}
     assert list(find_unsafe(load_settings(None, SAFE | change))) == []
