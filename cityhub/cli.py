@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cityhub.commands import Run, bench, care, city, device, quarantine, roles, simulate, up
+from cityhub.commands import (
+    Run,
+    bench,
+    care,
+    city,
+    device,
+    quarantine,
+    recording,
+    roles,
+    simulate,
+    up,
+)
 
 _EXAMPLES: Final = """\
 examples:
@@ -69,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, a TOML file")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subject in (up, roles, care, device, city, simulate, quarantine, bench):
+    for subject in (up, roles, care, device, city, simulate, quarantine, recording, bench):
         subject.add(commands)
     return parser
 

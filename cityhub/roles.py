@@ -81,6 +81,7 @@ def make_source(settings: Settings, url: str) -> Any:
     from ingest.session import claiming, identifying
     from ingest.sources.jetstream import JetStreamSource
     from ingest.sources.mqtt import MqttSource
+    from ingest.sources.replay import ReplaySource
 
     broker, own = settings.broker, settings.ingest
     if broker.url is None:
@@ -99,6 +100,14 @@ def make_source(settings: Settings, url: str) -> Any:
             ca_file=broker.ca_file,
             batch=own.batch,
             linger=own.linger_ms / 1000,
+        )
+    if scheme == "replay":
+        return ReplaySource(
+            path=Path(unquote(urlsplit(address).path)),
+            name=own.source,
+            clock=SystemClock(),
+            identify=identifying(url, own.source),
+            batch=own.batch,
         )
     if scheme in {"mqtt", "mqtts"}:
         return MqttSource(

@@ -95,7 +95,7 @@ class Recording:
         self.blocks: list[Block] = []
         try:
             with path.open("rb") as file:
-                if file.read(len(MAGIC)) != MAGIC:
+                if not MAGIC.startswith(file.read(len(MAGIC))):  # a writer may just begin
                     raise ConfigError(f"{path} is no recording of cityhub")
         except OSError as error:
             raise ConfigError(f"cannot read the recording {path}: {error.strerror}") from error
@@ -189,6 +189,7 @@ class RecordingWriter:
             self._file.seek(0)
             self._file.truncate()
             self._file.write(MAGIC)
+            self._file.flush()
             return
         if head != MAGIC:
             raise ConfigError(f"{self.path} is no recording of cityhub")

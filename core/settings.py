@@ -83,6 +83,9 @@ class Broker(_Section):
     url: SecretStr | None = None
     """``nats://`` or ``tls://`` (the log of a NATS ≥ 2.15) or ``mqtt://``, ``mqtts://`` (mosquitto,
     EMQX), with login. Unset: ``cityhub up`` starts its own NATS."""
+    tool_url: SecretStr | None = None
+    """``mqtt://`` with a login of its own for ``cityhub record`` and ``replay``: with the hub's, a
+    broker that ties client ids to user names would drop the hub's session and its queue."""
     ca_file: Path | None = None
     """CA certificate for TLS; unset: the system's."""
     protocol: Literal["5", "3.1.1"] = "5"

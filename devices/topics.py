@@ -8,6 +8,7 @@ and NATS takes ``*`` and ``>`` in a published topic (measured), so ids are check
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final
 
 TOPIC_PREFIX: Final = "hub"
@@ -79,6 +80,25 @@ def parse_topic(topic: str) -> Topic | None:
     if prefix != TOPIC_PREFIX or channel is None or not DEVICE_ID.fullmatch(device_id):
         return None
     return Topic(device_id, channel)
+
+
+def topic_matches(wanted: str, topic: str) -> bool:
+    """Return whether a topic is meant by a filter: MQTT's ``+`` and ``#``, and ``*`` in a level.
+
+    >>> topic_matches("hub/+/telemetry", "hub/MH-0001/telemetry"), topic_matches("hub/#", "hub")
+    (True, True)
+    >>> topic_matches("hub/MH-*/#", "hub/MH-0001/command/ack"), topic_matches("hub/+", "hub/a/b")
+    (True, False)
+    """
+    levels = topic.split("/")
+    for depth, level in enumerate(wanted.split("/")):
+        if level == "#":
+            return True
+        if depth >= len(levels):
+            return False
+        if level != "+" and not fnmatchcase(levels[depth], level):
+            return False
+    return len(wanted.split("/")) == len(levels)
 
 
 def subject_of(topic: Topic) -> str:

@@ -139,7 +139,9 @@ class Courier:
     async def _fly(self, client: aiomqtt.Client, number: int, room: asyncio.Semaphore) -> None:
         """Publish one message and wait for its PUBACK."""
         message = self._unacknowledged[number]
-        await client.publish(message.topic, message.payload, qos=1)
+        await client.publish(
+            message.topic, message.payload, qos=message.qos, retain=message.retain
+        )
         del self._unacknowledged[number]
         self.acknowledged += 1
         room.release()

@@ -134,6 +134,18 @@ def _short(performance: Performance) -> Mapping[str, Any]:
     }
 
 
+def check_host(host: str, *, allow_remote: bool) -> None:
+    """Keep what is simulated on this machine.
+
+    Raises:
+        ConfigError: The host is another machine, and nobody allowed it.
+    """
+    if host not in {"127.0.0.1", "::1", "localhost"} and not allow_remote:
+        raise ConfigError(
+            f"{host} is another machine; simulated devices go there only with --allow-remote"
+        )
+
+
 async def run_fleet(
     *,
     broker_host: str,
@@ -173,10 +185,7 @@ async def run_fleet(
         ConfigError: The host is another machine, or the list of devices cannot be read.
         StartError: The control socket cannot be opened.
     """
-    if broker_host not in {"127.0.0.1", "::1", "localhost"} and not allow_remote:
-        raise ConfigError(
-            f"{broker_host} is another machine; simulated devices go there only with --allow-remote"
-        )
+    check_host(broker_host, allow_remote=allow_remote)
     if clock is None:
         wall = SystemClock()
         clock = wall if speed == 1 else ScaledClock(wall.now(), wall.micros() / 1e6, speed)

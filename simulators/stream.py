@@ -36,12 +36,16 @@ class Message:
         order: Number of the device in the list: of equal times the lower goes first.
         topic: MQTT topic.
         payload: Its bytes.
+        qos: How it is sent.
+        retain: The broker keeps it for later subscribers.
     """
 
     at: int
     order: int
     topic: str
     payload: bytes
+    qos: int = 1
+    retain: bool = False
 
 
 @dataclass(slots=True)

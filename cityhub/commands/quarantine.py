@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cityhub.commands import add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json
 
 if TYPE_CHECKING:
-    from cityhub.commands import Commands
     from core.settings import Settings
 
 SELECT_LIST = """
@@ -22,7 +21,7 @@ SELECT_ONE = "SELECT * FROM hub.quarantine WHERE quarantine_id = %s"
 _MARKS = {"fine": " ", "warned": "!", "refused": "✗"}
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
         commands,
@@ -301,11 +300,10 @@ def _print_refused(refused: list[dict[str, Any]]) -> None:
 
 
 def _query(settings: "Settings", query: str, values: Any) -> list[dict[str, Any]]:
-    import psycopg
     from psycopg.rows import dict_row
 
-    from cityhub.access import database_url
+    from cityhub.access import connect
 
-    with psycopg.connect(database_url(settings), row_factory=dict_row) as conn:
-        conn.execute("SET timezone = 'UTC'")
-        return conn.execute(query.encode(), values).fetchall()
+    with connect(settings) as conn, conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET timezone = 'UTC'")
+        return cursor.execute(query.encode(), values).fetchall()

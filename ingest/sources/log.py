@@ -84,6 +84,23 @@ async def find_log_problem(url: str, *, ca_file: Path | None = None) -> str | No
         raise StartError(f"the NATS cannot be asked: {error}") from error
 
 
+async def find_end(url: str, *, ca_file: Path | None = None) -> int:
+    """Return the last number of the log.
+
+    Raises:
+        StartError: The server cannot be asked, or has no log.
+    """
+    try:
+        client = await connect(url, ca_file=ca_file)
+        try:
+            info = await client.jetstream(timeout=_TIMEOUT_S).stream_info(STREAM)
+        finally:
+            await client.close()
+    except (NatsError, OSError) as error:
+        raise StartError(f"the NATS cannot be asked: {error}") from error
+    return int(info.state.last_seq)
+
+
 async def touch_mqtt(host: str, port: int, user: str, password: str) -> None:
     """Log in over MQTT once, so that the server makes its streams for MQTT.
 

@@ -117,5 +117,6 @@ def test_a_file_of_another_kind_is_neither_read_nor_overwritten(tmp_path: Path) 
 def test_a_writer_that_died_in_the_first_line_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "x.rec"
     path.write_bytes(b"cityhub rec")
+    assert list(Recording(path).read()) == []
     write(path, message(1))
     assert list(Recording(path).read()) == [message(1)]
