@@ -32,7 +32,7 @@ _TITLES: Final[Mapping[int, Text]] = {
     404: Text("没有找到", "Not found"),
     405: Text("此地址不支持该方法", "Method not allowed here"),
     408: Text("请求超时", "Request took too long"),
-    409: Text("已有他人先处理", "Somebody acted first"),
+    409: Text("目前不能这样做", "Not possible as things stand"),
     413: Text("请求过大", "Request too large"),
     421: Text("主机名不被接受", "Host name not accepted"),
     422: Text("内容不合要求", "Content not acceptable"),
@@ -40,6 +40,9 @@ _TITLES: Final[Mapping[int, Text]] = {
     500: Text("程序出错", "Internal error"),
     503: Text("暂时不可用", "Not available for now"),
 }
+
+
+_OVERTAKEN: Final = Text("已有他人先处理", "Somebody acted first")
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
@@ -72,6 +75,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     @property
     def title(self) -> Text:
         """What kind of problem it is."""
+        if self.extra.get("by"):
+            return _OVERTAKEN
         return _TITLES.get(self.status, _TITLES[500 if self.status >= 500 else 400])  # noqa: PLR2004
 
     def document(self) -> dict[str, Any]:

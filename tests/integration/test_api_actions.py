@@ -76,6 +76,7 @@ async def test_a_conflict_says_who_was_first_and_when(pool: Pool, database: str)
     assert problem["detail_zh"] == "席位2已先行确认"
     assert problem["detail"] == "seat 2 was first: acknowledged"
     assert (problem["by"], problem["at"]) == ("席位2", "2026-11-21T04:00:00Z")
+    assert problem["title"] == "Somebody acted first"
     assert lost.status_code == 404
 
 

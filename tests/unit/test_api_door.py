@@ -13,9 +13,10 @@ from starlette.routing import Route
 
 from api.auth import LEAST_TOKEN, MOST_FAILURES, SESSION_COOKIE, Gate, check_binding
 from api.guard import BODY_LIMIT, Guard
-from api.problems import Problem, answer_problem
+from api.problems import Problem, answer_problem, as_problem
 from core.clock import ManualClock
-from core.errors import ConfigError
+from core.errors import ConfigError, ConflictError
+from core.model import Text
 from tests.serving import TOKEN, api_settings
 
 NOON = datetime(2026, 11, 21, 4, tzinfo=UTC)
@@ -191,3 +192,8 @@ def test_a_tampered_session_is_nobody() -> None:
         "é.é",
     ):
         assert door.identify(request(cookie=forged)) is None
+
+
+def test_a_refusal_by_the_state_of_things_blames_nobody() -> None:
+    forbidden = as_problem(ConflictError(Text("传感器仍异常", "the sensor is still abnormal")))
+    assert forbidden.document()["title"] == "Not possible as things stand"
