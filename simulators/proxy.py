@@ -40,6 +40,7 @@ class Faults:
         reset_at: A connection is reset when it has carried so many bytes this way; at most these
             arrive. None: never.
         stalled: Black hole: nothing passes, no end of a stream either, and nobody is told.
+        piece: The most bytes that arrive at once. None: as they came.
     """
 
     latency_s: float = 0.0
@@ -47,6 +48,7 @@ class Faults:
     bandwidth: float = math.inf
     reset_at: int | None = None
     stalled: bool = False
+    piece: int | None = None
 
 
 @dataclass(eq=False)
@@ -133,6 +135,11 @@ class FaultProxy:
             _reset(pair.far)
         return len(self._pairs)
 
+    def inject(self, way: Way, data: bytes) -> None:
+        """Slip bytes that nobody sent into all connections."""
+        for pair in self._pairs:
+            (pair.far if way is Way.UP else pair.near).write(data)
+
     async def _serve(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
@@ -215,8 +222,12 @@ class FaultProxy:
                 if writer.can_write_eof() and not writer.is_closing():
                     writer.write_eof()
                 return
-            writer.write(data)
-            await writer.drain()
+            piece = self._faults[way].piece or len(data)
+            for start in range(0, len(data), piece):
+                writer.write(data[start : start + piece])
+                await writer.drain()
+                if piece < len(data):
+                    await asyncio.sleep(0.001)  # or the two ends would put them together again
             sent += len(data)
             self.carried[way] += len(data)
 

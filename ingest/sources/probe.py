@@ -75,19 +75,28 @@ class _Visitor:
     def __init__(self, address: Address, session_expiry: int) -> None:
         self._address = address
         self._session_expiry = session_expiry
+        self._names = [f"cityhub-probe-{secrets.token_hex(16)}" for _ in range(2)]
 
     async def is_nats(self) -> bool:
-        """Tell whether this is the MQTT listener of a NATS."""
-        name = f"cityhub-probe-{secrets.token_hex(8)}"
-        async with self._connected(name, v5=True, clean=True) as (connack, _, _):
+        """Tell whether this is the MQTT listener of a NATS.
+
+        With a login nothing begins a clean session before it is known that the name is ours alone:
+        where ids are tied to logins, it would be the hub's session that is wiped.
+        """
+        name, clean = self._names[0], self._address.username is None
+        async with self._connected(name, v5=True, clean=clean) as (connack, _, _):
             if connack.code != wire.WRONG_VERSION:
                 return False
-        async with self._connected(name, v5=False, clean=True) as (connack, reader, writer):
+        async with self._connected(name, v5=False, clean=clean) as (connack, reader, writer):
             if connack.code:
                 return False
             writer.write(wire.subscribe(1, _NATS_OWN, v5=False))
             kind, body = await _packet(reader)
-            return kind == wire.SUBACK and wire.read_suback(body, v5=False) >= _FAILURE
+            nats = kind == wire.SUBACK and wire.read_suback(body, v5=False) >= _FAILURE
+        if nats:  # it knows each id for itself
+            async with self._connected(name, v5=False, clean=True):
+                pass
+        return nats
 
     async def is_tied(self, *, v5: bool) -> bool:
         """Tell whether the broker knows a login under one client id only.
@@ -95,7 +104,7 @@ class _Visitor:
         Raises:
             ConnectionError: It refuses the login.
         """
-        names = [f"cityhub-probe-{secrets.token_hex(16)}" for _ in range(2)]
+        names = self._names
         async with self._connected(names[0], v5=v5) as (first, reader, _):
             _must(first)
             async with self._connected(names[1], v5=v5) as (second, _, _):

@@ -18,6 +18,7 @@ from ingest.session import Claim, claim_epoch, claiming, confirm_epoch
 from ingest.sources import RawBatch
 from ingest.sources.mqtt import MqttSource
 from ingest.sources.pauses import Pauses
+from ingest.sources.probe import find_mqtt_problem
 from tests.fakebroker import Peer, play, publication
 from tests.publisher import Message, publish
 from tests.servers import Mosquitto, Nats
@@ -120,6 +121,18 @@ async def test_38_a_device_with_the_hub_s_client_id_and_a_clean_session_takes_no
         await asyncio.sleep(0.3)
         thief.disconnect()
         thief.loop_stop()
+    source = make(broker.url, protocol=protocol)
+    assert await take(source, 200) == payloads_of(reports(200))
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.tier_p
+async def test_38_looking_whether_a_broker_is_safe_takes_nothing_from_the_hub_s_queue(
+    broker: Mosquitto, protocol: str
+) -> None:
+    await subscribe(lambda pauses: make(broker.url, protocol=protocol, pauses=pauses))
+    await publish(broker.port, *DEVICE, *reports(200))
+    assert await find_mqtt_problem(broker.url, protocol=protocol) is None
     source = make(broker.url, protocol=protocol)
     assert await take(source, 200) == payloads_of(reports(200))
 

@@ -155,6 +155,31 @@ async def test_all_connections_can_be_reset_at_once() -> None:
             await asyncio.wait_for(reader.readexactly(1), 5)
 
 
+async def test_bytes_can_come_in_pieces() -> None:
+    got: list[bytes] = []
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            got.append(data)
+        writer.close()
+
+    async with connected(collect) as (proxy, _, writer):
+        proxy.suffer(up=Faults(piece=3))
+        writer.write(b"a" * 30)
+        await asyncio.sleep(0.3)
+        assert b"".join(got) == b"a" * 30
+        assert len(got) > 2
+
+
+async def test_bytes_can_be_slipped_in() -> None:
+    async with connected() as (proxy, reader, _):
+        await asyncio.sleep(0.05)
+        proxy.inject(Way.UP, b"up")
+        proxy.inject(Way.DOWN, b"down")
+        async with asyncio.timeout(5):
+            assert sorted(await reader.readexactly(6)) == sorted(b"updown")
+
+
 async def test_a_word_can_switch_the_faults() -> None:
     def hang_up(way: Way, data: bytes) -> None:
         if way is Way.UP and b"COMMIT" in data:
