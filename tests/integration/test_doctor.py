@@ -16,6 +16,7 @@ from core.presence import say
 from core.settings import Settings, load_settings
 from ingest.sources.probe import NATS, NO_LOGIN, UNTIED, find_mqtt_problem
 from tests.servers import Mosquitto, Nats
+from tests.serving import until
 
 TIED = "use_username_as_clientid true"
 
@@ -112,6 +113,38 @@ def test_31_the_ingest_role_refuses_an_unsafe_broker(
     assert done.returncode == 2, done
     assert words in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+async def test_on_a_safe_broker_the_ingest_role_starts_and_tells_of_its_window(
+    database: str, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    environ = {
+        **os.environ,
+        "CITYHUB_DATABASE_URL": database,
+        "CITYHUB_BROKER_URL": mosquitto.url,
+        "CITYHUB_DATA_FOLDER": str(tmp_path),
+    }
+    role = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cityhub", "ingest"),
+        env=environ,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await until(lambda: window_limits(database) == [20_000.0], 30)
+        assert role.returncode is None
+    finally:
+        role.kill()
+        await role.wait()
+
+
+def window_limits(url: str) -> list[float]:
+    """Return the windows that roles told of."""
+    with psycopg.connect(url) as conn:
+        rows = conn.execute(
+            "SELECT figures -> 'cityhub_ingest_window_limit_messages' -> 'samples'"
+            " FROM hub.role_status WHERE role = 'ingest'"
+        ).fetchall()
+    return [value for (samples,) in rows for _, _, value in samples or []]
 
 
 async def test_the_doctor_finds_a_safe_hub_well_and_names_what_is_not(
