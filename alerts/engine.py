@@ -24,7 +24,7 @@ from alerts.fold import fold, mature, settle
 from alerts.journal import Entry, append
 from alerts.office import Office
 from alerts.rows import select
-from alerts.track import Seen, Track
+from alerts.track import Seen, Step, Track
 from alerts.turn import Turn
 from core.clock import Clock
 from core.db import Connection, Pool, listen, transaction
@@ -211,13 +211,16 @@ async def _fold_rows(turn: Turn, rows: list[dict[str, Any]]) -> None:
             continue
         seen = _seen(row)
         rule = rule_for(facts.kind, row["rule_id"], seen.severity)
-        step = fold(
-            turn.tracks[key],
-            seen,
-            rule,
-            turn.now,
-            out_of_service=facts.state == "maintenance",
-        )
+        out_of_service = facts.state == "maintenance"
+        # what the time before it has brought comes first, however many findings are read at once
+        before = turn.tracks[key]
+        step = Step(before)
+        if seen.edge is Edge.CLEAR:
+            step = mature(before, rule, turn.now, seen.ts, out_of_service=out_of_service)
+        if not step.events:
+            step = settle(before, rule, seen.ts, seen.received_at)
+        await turn.apply(key, step, rule, kind=_kind_of(before, rule))
+        step = fold(turn.tracks[key], seen, rule, turn.now, out_of_service=out_of_service)
         await turn.apply(key, step, rule, kind=row["kind"])
 
 
@@ -248,7 +251,7 @@ async def _pass_time(turn: Turn, position: int) -> None:
         out_of_service = facts.state == "maintenance"
         step = mature(track, rule, turn.now, heard, out_of_service=out_of_service)
         if not step.events:
-            step = settle(track, rule, turn.now, heard, contact)
+            step = settle(track, rule, heard, contact)
         await turn.apply(key, step, rule, kind=_kind_of(track, rule))
     await turn.conn.execute(_STALE)
 

@@ -81,7 +81,6 @@ def mature(
 def settle(
     track: Track,
     rule: AlarmRule,
-    now: datetime,
     heard: datetime | None,
     contact: datetime | None,
 ) -> Step:
@@ -90,9 +89,9 @@ def settle(
     Args:
         track: What there is.
         rule: The rule of the alarm.
-        now: The hub's time.
         heard: The newest event time of the device.
-        contact: When anything was last heard of it, receive time.
+        contact: When anything was last heard of it, receive time. The allowance for what comes late
+            counts by it, not by our clock: else it would matter how far ingest lags.
     """
     alarm = track.alarm
     if alarm is None:
@@ -104,7 +103,7 @@ def settle(
     if alarm.condition_state is Condition.ACTIVE and not alarm.sources and contact:
         quiet_s = rule.off_delay_s if rule.quiet_clear_s is None else rule.quiet_clear_s
         due = alarm.last_seen_at + timedelta(seconds=quiet_s)
-        if contact >= due and now - timedelta(seconds=rule.allowed_lateness_s) >= due:
+        if contact - timedelta(seconds=rule.allowed_lateness_s) >= due:
             return _over(track, alarm, due, "quiet")
     return Step(track)
 

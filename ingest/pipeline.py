@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import Final, TypeVar
 
 from core.batch import DeviceEvent
@@ -132,6 +133,7 @@ class Pipeline:
         for kind, events in self._by_kind([event for _, event in work.events]).items():
             work.findings += self._judge.step_events(kind, events, work.now)
         work.findings += self._payloads.look(work)
+        work.findings.sort(key=attrgetter("ts"))  # as they happened, however a batch was cut
         return work
 
     def _learn(self, topics: Sequence[bytes]) -> None:

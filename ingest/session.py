@@ -33,7 +33,7 @@ Identify = Callable[[str, int], Awaitable[None]]
 _CLAIM: Final = """
 INSERT INTO hub.source_offset AS held (source, epoch, client_id) VALUES (%s, 1, %s)
 ON CONFLICT (source) DO UPDATE SET epoch = held.epoch + 1,
-    client_id = coalesce(held.client_id, excluded.client_id), updated_at = now()
+    client_id = coalesce(held.client_id, excluded.client_id)
 RETURNING epoch, client_id
 """
 _LOOK: Final = "SELECT epoch, client_id FROM hub.source_offset WHERE source = %s"
@@ -43,7 +43,7 @@ ON CONFLICT (source) DO UPDATE SET stream_id = coalesce(held.stream_id, excluded
 RETURNING stream_id, position
 """
 _SET_BACK: Final = """
-UPDATE hub.source_offset SET position = %s, updated_at = now() WHERE source = %s AND position = %s
+UPDATE hub.source_offset SET position = %s WHERE source = %s AND position = %s
 """
 
 

@@ -22,6 +22,7 @@ from psycopg.pq import ExecStatus
 from core.db import translated
 from core.errors import LeaseLostError, StoreRejectedError, StoreUnavailableError
 from core.failpoint import passing
+from core.model import from_micros
 from core.tables import days_of, make_days, read_edition
 from ingest.contact import Contacts, Heard
 from ingest.decode import Work
@@ -39,10 +40,10 @@ _DAY: Final = 86_400_000_000
 _ENSURE: Final = "INSERT INTO hub.source_offset (source) VALUES (%s) ON CONFLICT DO NOTHING"
 _LOOK: Final = "SELECT epoch, position FROM hub.source_offset WHERE source = %s"
 _MOVE: Final = """
-UPDATE hub.source_offset SET position = %s, updated_at = now() WHERE source = %s AND position = %s
+UPDATE hub.source_offset SET position = %s, updated_at = %s WHERE source = %s AND position = %s
 """
 _COUNT: Final = """
-UPDATE hub.source_offset SET position = position + 1, updated_at = now()
+UPDATE hub.source_offset SET position = position + 1, updated_at = %s
  WHERE source = %s AND epoch = %s RETURNING position
 """
 
@@ -218,9 +219,10 @@ class Writer:
         Raises:
             LeaseLostError: Another worker moved it.
         """
-        raw, unsure = work.raw, self._unsure
+        raw, unsure, now = work.raw, self._unsure, from_micros(work.now)
         if self._offsets:
-            if conn.execute(_MOVE, [raw.position, self._source, raw.after]).rowcount == 1:
+            values = [raw.position, now, self._source, raw.after]
+            if conn.execute(_MOVE, values).rowcount == 1:
                 self._target = raw.position
                 return True
             row = conn.execute(_LOOK, [self._source]).fetchone()
@@ -229,7 +231,7 @@ class Writer:
             raise LeaseLostError(
                 f"source {self._source} stands at {row and row[1]}, not {raw.after}"
             )
-        row = conn.execute(_COUNT, [self._source, raw.epoch]).fetchone()
+        row = conn.execute(_COUNT, [now, self._source, raw.epoch]).fetchone()
         if row is None:
             raise LeaseLostError(f"source {self._source}: epoch {raw.epoch} is over")
         self._target = row[0]

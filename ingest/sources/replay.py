@@ -10,15 +10,11 @@ times as fast a day takes a minute and a half.
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
 
 from core.clock import Clock
 from core.recording import Recorded, Recording
 from ingest.session import Identify
 from ingest.sources import Capabilities, RawBatch
-
-_POLL_S: Final = 0.02
-"""How often a file that has ended is looked at again, and a clock that is not there yet."""
 
 
 class ReplaySource:
@@ -33,6 +29,8 @@ class ReplaySource:
         batch: The most messages of a batch.
         linger: How long the first message of a batch waits for company, in seconds.
         window: The most messages handed out and not yet committed.
+        poll_s: How often a file that has ended is looked at again, and a clock that is not there
+            yet, in seconds.
 
     Raises:
         ConfigError: The file is no recording.
@@ -51,6 +49,7 @@ class ReplaySource:
         batch: int = 5_000,
         linger: float = 0.0,
         window: int = 20_000,
+        poll_s: float = 0.02,
     ) -> None:
         self.name = name
         self._recording = Recording(path)
@@ -60,13 +59,14 @@ class ReplaySource:
         self._batch = min(batch, window)
         self._linger = linger
         self._window = window
+        self._poll_s = poll_s
         self._read = self._committed = 0
         self._room = asyncio.Event()
 
     @property
-    def finished(self) -> bool:
-        """Whether all that is recorded so far is committed."""
-        return self._committed >= len(self._recording)
+    def position(self) -> int:
+        """How many messages are committed."""
+        return self._committed
 
     async def read(self, position: int) -> AsyncIterator[RawBatch]:
         """See :meth:`ingest.sources.Source.read`.
@@ -116,13 +116,13 @@ class ReplaySource:
         while True:
             if self._recording.refresh() >= count:
                 return
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(self._poll_s)
 
     async def _due(self, message: Recorded) -> None:
         while True:
             if not self._paced or self._clock.micros() >= message.at:
                 return
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(self._poll_s)
 
     async def _wait_for_room(self) -> int:
         while (room := self._window - (self._read - self._committed)) <= 0:

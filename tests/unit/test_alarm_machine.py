@@ -83,7 +83,7 @@ class AlarmMachine(RuleBasedStateMachine):
         if awake:
             self.heard = self.now
         self.take(mature(self.track, self.rule, self.now, self.heard))
-        self.take(settle(self.track, self.rule, self.now, self.heard, self.heard))
+        self.take(settle(self.track, self.rule, self.heard, self.heard))
 
     @rule(actor=st.sampled_from(["wang", "li"]))
     def acknowledge(self, actor: str) -> None:
