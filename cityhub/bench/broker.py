@@ -1,47 +1,52 @@
-"""A mosquitto with a queued session for a contestant: fresh for each, and the same for all."""
+"""A mosquitto with a session for a contestant: fresh for each, and the same for all."""
 
 import asyncio
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
+from cityhub.broker import SIMULATOR, EmbeddedBroker
 from cityhub.child import Child, Program
+from cityhub.folder import DataFolder
 from cityhub.ports import LOOPBACK, free_port, is_free
 from core.errors import StartError
+from core.settings import Embedded
 from ingest import wire
 
 ROOT: Final = Path(__file__).parents[2]
 USER: Final = "hub"
 _LOADER: Final = "loader"
-_CHUNK: Final = 200  # messages in one write of the loader
-_IN_FLIGHT: Final = 5_000
 _EXPIRY_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """A broker that holds messages for the session of the user ``hub``.
+class Door:
+    """A broker, where messages go in and where the contestant takes them out.
 
     Attributes:
-        port: Where it listens on loopback.
-        password: Of all its users.
+        url: Where the hub takes them.
+        out_port: Its port on loopback.
+        port: Where they are published, on loopback.
+        user: Who publishes.
+        password: Of all users.
+        v5: Publishers speak MQTT 5, otherwise 3.1.1.
         pid: Of the broker.
     """
 
+    url: str
+    out_port: int
     port: int
+    user: str
     password: str
+    v5: bool
     pid: int
-
-    @property
-    def url(self) -> str:
-        """Where the hub finds it."""
-        return f"mqtt://{USER}:{self.password}@{LOOPBACK}:{self.port}"
 
 
 def find_mosquitto() -> str:
@@ -57,12 +62,11 @@ def find_mosquitto() -> str:
 
 
 @asynccontextmanager
-async def queued(folder: Path, messages: Sequence[tuple[str, bytes]]) -> AsyncIterator[Queue]:
-    """Lend a fresh broker whose session ``hub`` was away while all of this was published.
+async def fresh_mosquitto(folder: Path) -> AsyncIterator[Door]:
+    """Lend a broker that keeps what is published for the session ``hub``, which is away.
 
     Args:
-        folder: An empty folder.
-        messages: Topics and payloads, published at QoS 1 and acknowledged by the broker.
+        folder: A folder that is not there yet.
     """
     password, port = secrets.token_urlsafe(12), free_port()
     child = Child(
@@ -78,13 +82,40 @@ async def queued(folder: Path, messages: Sequence[tuple[str, bytes]]) -> AsyncIt
                 if child.ended() is not None:
                     raise StartError(f"mosquitto did not start: {child.last_words()}")
                 await asyncio.sleep(0.02)
-        queue = Queue(port, password, child.pid)
-        await _make_session(queue)
-        await _load(queue, messages)
-        yield queue
+        await _make_session(port, password)
+        url = f"mqtt://{USER}:{password}@{LOOPBACK}:{port}"
+        yield Door(url, port, port, _LOADER, password, True, child.pid)
     finally:
         child.stop()
         shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def fresh_log(folder: Path) -> AsyncIterator[Door]:
+    """Lend the hub's own NATS with an empty log, which it forces to disk ten times a second.
+
+    That is the setting for more than 1,000 messages a second; with the default, at each message,
+    the disk alone would be measured.
+    """
+    settings = Embedded(mqtt_port=0, sync_interval="100ms")
+    with DataFolder(folder) as data:
+        server = EmbeddedBroker(data, settings, say=lambda _: None)
+        await server.start()
+        try:
+            assert server.child is not None  # noqa: S101 - it has been started
+            inside, outside = urlsplit(server.url), urlsplit(server.simulator_url)
+            yield Door(
+                server.url,
+                inside.port or 0,
+                server.mqtt_port,
+                SIMULATOR,
+                outside.password or "",
+                False,
+                server.child.pid,
+            )
+        finally:
+            server.stop()
+    shutil.rmtree(folder)
 
 
 def _configure(folder: Path, port: int, password: str) -> Path:
@@ -116,72 +147,26 @@ def _configure(folder: Path, port: int, password: str) -> Path:
     return config
 
 
-async def _make_session(queue: Queue) -> None:
-    _, writer = await _log_in(queue, USER, subscribe=True)
-    writer.write(wire.disconnect(v5=True))
-    await writer.drain()
-    writer.close()
-    await writer.wait_closed()
-
-
-async def _load(queue: Queue, messages: Sequence[tuple[str, bytes]]) -> None:
-    """Publish at QoS 1, with a window, and wait for all acknowledgements."""
-    reader, writer = await _log_in(queue, _LOADER)
-    acked = 0
-    for start in range(0, len(messages), _CHUNK):
-        while start + _CHUNK - acked > _IN_FLIGHT:
-            acked += await _acks(reader)
-        some = messages[start : start + _CHUNK]
-        writer.write(b"".join(_publish(start + i, *one) for i, one in enumerate(some)))
-        await writer.drain()
-    while acked < len(messages):
-        acked += await _acks(reader)
-    writer.close()
-    await writer.wait_closed()
-
-
-async def _acks(reader: asyncio.StreamReader) -> int:
-    """Return how many PUBACKs came; mosquitto's have four bytes each."""
-    data = await reader.read(1 << 16)
-    if not data:
-        raise StartError("mosquitto hung up on the loader")
-    if len(data) % 4:
-        data += await reader.readexactly(4 - len(data) % 4)
-    return len(data) // 4
-
-
-def _publish(number: int, topic: str, payload: bytes) -> bytes:
-    packet_id = (number % 65_000 + 1).to_bytes(2, "big")
-    body = len(topic).to_bytes(2, "big") + topic.encode() + packet_id + b"\x00" + payload
-    return b"\x32" + _length(len(body)) + body
-
-
-def _length(length: int) -> bytes:
-    """Return the length of a packet of up to 16 kB."""
-    low, high = length & 0x7F, length >> 7
-    return bytes([low | 0x80, high]) if high else bytes([low])
-
-
-async def _log_in(
-    queue: Queue, user: str, *, subscribe: bool = False
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection(LOOPBACK, queue.port)
-    expiry = _EXPIRY_S if subscribe else 0
+async def _make_session(port: int, password: str) -> None:
+    """Subscribe once and go away; from then on the broker keeps what comes."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
     writer.write(
         wire.connect(
-            user,
+            USER,
             v5=True,
             keep_alive=600,
-            username=user,
-            password=queue.password,
-            session_expiry=expiry,
+            username=USER,
+            password=password,
+            session_expiry=_EXPIRY_S,
         )
     )
-    if subscribe:
-        writer.write(wire.subscribe(1, "hub/#", v5=True))
-    for _ in range(1 + subscribe):
+    writer.write(wire.subscribe(1, "hub/#", v5=True))
+    for _ in range(2):
         head = await reader.readexactly(2)
         body = await reader.readexactly(head[1])
         if head[0] == wire.CONNACK and wire.read_connack(body, v5=True).code:
             raise StartError("mosquitto refuses the bench's login")
-    return reader, writer
+    writer.write(wire.disconnect(v5=True))
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()

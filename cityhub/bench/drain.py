@@ -1,8 +1,9 @@
 """The hub as a contestant: the real worker of the role, in a process of its own, with a stopwatch.
 
-``python -m cityhub.bench.drain MESSAGES SERVER_PID`` takes settings from the environment like
-``cityhub ingest``, drains a queued session through decoder, detectors, COPY, COMMIT and
-acknowledgement, and prints one JSON object.
+``python -m cityhub.bench.drain MESSAGES SERVER_PID HOW`` takes settings from the environment like
+``cityhub ingest``, takes so many messages and prints one JSON object. HOW is ``judged``: through
+decoder, detectors, COPY, COMMIT and acknowledgement; ``stored``: the same without detectors; or
+``parsed``: off the wire and acknowledged, without a database, the most a hub in Python could do.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ class Stopwatch:
         self._left = self._messages = messages
         self._server = server
         self._first = 0
-        self._batches = 0
+        self._commits: list[tuple[int, int]] = []
 
     async def read(self, position: int) -> AsyncIterator[RawBatch]:
         """See :meth:`Source.read`."""
@@ -56,12 +57,13 @@ class Stopwatch:
         """See :meth:`Source.committed`."""
         await self._source.committed(batch)
         self._left -= len(batch)
-        self._batches += 1
+        self._commits.append((len(batch), SystemClock().micros()))
         if self._left <= 0:
             self.figures = {
                 "messages": self._messages - self._left,
-                "batches": self._batches,
-                "wall_s": (SystemClock().micros() - self._first) / 1e6,
+                "batches": len(self._commits),
+                "commits": self._commits,
+                "wall_s": (self._commits[-1][1] - self._first) / 1e6,
                 "cpu_s": time.process_time() - self._own_cpu,
                 "database_cpu_s": cpu_of(self._server) - self._database_cpu,
             }
@@ -70,7 +72,7 @@ class Stopwatch:
 
 
 def cpu_of(server: int) -> float:
-    """Return the CPU seconds of a database server and all of its processes."""
+    """Return the CPU seconds of a server and all of its processes, those that ended included."""
     total = 0
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -78,10 +80,12 @@ def cpu_of(server: int) -> float:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(folder.name) == server or int(fields[1]) == server:
                     total += int(fields[11]) + int(fields[12])
+                if int(folder.name) == server:
+                    total += int(fields[13]) + int(fields[14])
     return total / _TICKS
 
 
-async def _drain(messages: int, server: int) -> dict[str, Any]:
+async def _drain(messages: int, server: int, how: str) -> dict[str, Any]:
     from analytics.stages import build_stages
     from cityhub.access import database_url
     from cityhub.roles import make_source
@@ -91,10 +95,13 @@ async def _drain(messages: int, server: int) -> dict[str, Any]:
     url = database_url(settings)
     watch = Stopwatch(make_source(settings, url), messages, server)
     try:
+        if how == "parsed":
+            async for batch in watch.read(0):
+                await watch.committed(batch)
         await run_worker(
             url=url,
             source=watch,
-            build_stages=build_stages,
+            build_stages=build_stages if how == "judged" else lambda _kind, _limits: [],
             settings=settings.ingest,
             clock=SystemClock(),
         )
@@ -104,4 +111,4 @@ async def _drain(messages: int, server: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_drain(int(sys.argv[1]), int(sys.argv[2])))))
+    print(json.dumps(asyncio.run(_drain(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))))

@@ -23,17 +23,42 @@ def add(commands: Commands) -> None:
         group,
         "ingest",
         _ingest,
-        "drain a queued mosquitto session through the hub, a C counter, and COPY alone",
+        "the hub beside a C counter, COPY alone and other consumers, drained and live",
     )
     ingest.add_argument("--messages", type=int, default=100_000, help="a round and contestant")
-    ingest.add_argument("--devices", type=int, default=500, help="how many lamps send them (500)")
+    ingest.add_argument("--devices", type=int, default=500, help="how many devices send them (500)")
     ingest.add_argument("--rounds", type=int, default=5, help="turns of each contestant (5)")
+    ingest.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        choices=["node-red"],
+        help="a further contestant; node-red is fetched from npm into the cache folder",
+    )
     add_json(ingest)
+    storage = add_command(
+        group,
+        "storage",
+        _storage,
+        "write a year of readings, roll them up, and ask: disk, query times and plans",
+        examples="  cityhub bench storage\n  cityhub bench storage --rows 100000000 --json",
+    )
+    storage.add_argument(
+        "--rows",
+        type=int,
+        default=5_000_000,
+        help="about how many readings (5,000,000; the goals speak of 100,000,000: 25 GB of disk)",
+    )
+    storage.add_argument("--devices", type=int, default=100_000, help="of how many (100,000)")
+    storage.add_argument("--days", type=int, default=365, help="over how many days (365)")
+    storage.add_argument("--rounds", type=int, default=5, help="how often each is asked (5)")
+    add_json(storage)
 
 
 def _ingest(settings: "Settings", arguments: argparse.Namespace) -> None:
     import asyncio
 
+    from cityhub.bench.goals import table
     from cityhub.bench.ingest import run
 
     report = asyncio.run(
@@ -43,11 +68,47 @@ def _ingest(settings: "Settings", arguments: argparse.Namespace) -> None:
             devices=arguments.devices,
             rounds=arguments.rounds,
             say=lambda word: print(word, file=sys.stderr),
+            peers=arguments.peer,
         )
     )
     if arguments.json:
         print(json.dumps(report, ensure_ascii=False, indent=1))
         return
     for name, value in report.items():
-        if name.endswith(("_per_s", "_per_msg")) or name.startswith("ratio"):
-            print(f"{name:24} {value:>14,.2f}")
+        if isinstance(value, float):
+            print(f"{name:36} {value:>14,.2f}")
+    for line in table(report["goals"]):
+        print(line)
+
+
+def _storage(_: "Settings", arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from cityhub.bench.storage import run
+
+    report = asyncio.run(
+        run(
+            rows=arguments.rows,
+            devices=arguments.devices,
+            days=arguments.days,
+            rounds=arguments.rounds,
+            say=lambda word: print(word, file=sys.stderr),
+        )
+    )
+    if arguments.json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+        return 0
+    print(f"{report['rows']:,} readings of {report['devices']:,} devices in {report['days']} days")
+    for answer in report["answers"]:
+        said = "met" if answer["met"] else "NOT MET"
+        print(
+            f"\n{answer['question']}: {answer['median_ms']:,.1f} ms, at most"
+            f" {answer['goal_ms']:,} ms: {said} ({answer['rows']:,} rows)"
+        )
+        print("\n".join(f"    {line}" for line in answer["plan"]))
+    disk = report["disk"]
+    print(
+        f"\na message takes {disk['bytes_per_message']} bytes, at most {disk['goal_bytes']};"
+        f" {disk['share_of_narrow']:.0%} of narrow rows, at most {disk['goal_share']:.0%}"
+    )
+    return 0
