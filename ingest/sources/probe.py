@@ -21,7 +21,6 @@ from ingest import wire
 from ingest.sources.address import Address, parse_address
 
 _ANSWER_S: Final = 5.0
-_CUT_S: Final = 1.0
 _CLEAN: Final = 0x02
 _FAILURE: Final = 0x80
 _NATS_OWN: Final = "$MQTT/sub/cityhub"
@@ -105,11 +104,11 @@ class _Visitor:
             ConnectionError: It refuses the login.
         """
         names = self._names
-        async with self._connected(names[0], v5=v5) as (first, reader, _):
+        async with self._connected(names[0], v5=v5) as (first, reader, writer):
             _must(first)
             async with self._connected(names[1], v5=v5) as (second, _, _):
                 _must(second)
-                tied = await _is_cut(reader)
+                tied = await _is_cut(reader, writer)
         if not tied:  # they were sessions of their own, which nobody needs
             for name in names:
                 async with self._connected(name, v5=v5, clean=True):
@@ -178,14 +177,17 @@ async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
                 return kind & 0xF0, body
 
 
-async def _is_cut(reader: asyncio.StreamReader) -> bool:
-    """Tell whether the broker ends a connection within a moment."""
+async def _is_cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Tell whether the broker has ended a connection.
+
+    A broker ends the old connection before it welcomes the new one, so one that still answers a
+    ping is alive. One that does neither is no verdict, and an error.
+    """
     try:
-        async with asyncio.timeout(_CUT_S):
-            while await reader.read(65_536):
-                pass
-    except TimeoutError:
-        return False
-    except (OSError, ssl.SSLError):
+        writer.write(wire.PINGREQ)
+        while True:
+            kind, _ = await _packet(reader)
+            if kind in {wire.PINGRESP, wire.DISCONNECT}:
+                return kind == wire.DISCONNECT
+    except (EOFError, ConnectionError, ssl.SSLError):
         return True
-    return True
