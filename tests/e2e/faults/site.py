@@ -1,0 +1,294 @@
+"""A site to break: ``cityhub ingest`` as a process between a broker and a database, and its judge.
+
+The load writes down what was acknowledged, on disk; the oracle holds that against SQL. Whatever a
+test breaks in between, the verdict is the same: 0 lost, 0 twice, no order broken, books balanced.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from core.clock import SystemClock
+from devices import KINDS
+from simulators.courier import Login
+from simulators.load import Load, run_load
+from simulators.oracle import Score, score
+from simulators.publisher import Publication, Publisher
+from simulators.run_ledger import Key, Run, RunLedger, read_run
+from tests.intake import add_devices, query
+from tests.servers import Mosquitto, Nats
+
+DEVICES: Final = 50
+PATIENCE_S: Final = 60.0
+_TABLE: Final = "hub.reading_manhole_cover"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """One of the two brokers, as the hub and the devices see it.
+
+    Attributes:
+        hub_url: The hub's door and login.
+        login: The devices' door, and a login that speaks for all of them.
+        has_log: What it acknowledged it has stored.
+        server: To stop, kill and configure.
+    """
+
+    hub_url: str
+    login: Login
+    has_log: bool
+    server: Mosquitto | Nats
+
+
+def open_nats(nats: Nats) -> Broker:
+    """Return the embedded broker."""
+    door = urlsplit(nats.simulator_url)
+    login = Login("127.0.0.1", nats.mqtt_port, door.username, door.password)
+    return Broker(nats.url, login, has_log=True, server=nats)
+
+
+def open_mosquitto(mosquitto: Mosquitto, *logins: str, **lines: str) -> Broker:
+    """Return a mosquitto configured as we ship it.
+
+    Args:
+        mosquitto: Its server; started anew.
+        logins: Devices that log in by themselves, the id as their password.
+        lines: Settings that differ from ours.
+    """
+    mosquitto.stop()
+    mosquitto.prepare([("loader", "loader"), *((name, name) for name in logins)])
+    with (mosquitto.config.parent / "acl").open("a") as acl:
+        acl.write("\nuser loader\ntopic write hub/#\n")
+    text = mosquitto.config.read_text("utf-8").splitlines()
+    text = [line for line in text if line.split(" ")[0] not in lines]
+    text += [f"{name} {value}" for name, value in lines.items() if value]
+    mosquitto.config.write_text("\n".join(text) + "\n", "utf-8")
+    mosquitto.start()
+    login = Login("127.0.0.1", mosquitto.port, "loader", "loader")
+    return Broker(mosquitto.url, login, has_log=False, server=mosquitto)
+
+
+def through(url: str, port: int) -> str:
+    """Return a URL that leads to another port of loopback, such as a proxy's."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))
+
+
+def port_of(url: str) -> int:
+    """Return the port that a URL names."""
+    return urlsplit(url).port or 0
+
+
+class Role:
+    """``cityhub ingest`` as a process."""
+
+    def __init__(self, log: Path, environ: dict[str, str]) -> None:
+        self._environ = environ
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, failpoint: str = "") -> None:
+        """Start it, perhaps with a failpoint on."""
+        environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("CITYHUB_")},
+            **self._environ,
+            **({"CITYHUB_FAILPOINT": failpoint} if failpoint else {}),
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cityhub", "ingest"], env=environ, stdout=log, stderr=log
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill -9."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.last_words()
+        self._process.kill()
+        assert self._process.wait(10) == -signal.SIGKILL
+
+    async def ended(self, seconds: float = 30) -> int:
+        """Wait until it ended by itself; return its exit code."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, seconds)
+
+    def is_running(self) -> bool:
+        """Return whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> None:
+        """Be done with it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        return self._log.read_text("utf-8")[-3000:]
+
+
+@dataclass
+class Site:
+    """What a test breaks.
+
+    Attributes:
+        database: URL of a migrated database.
+        broker: The broker.
+        folder: For logs and the ledger of the run.
+        node: The test, which is told the verdict.
+        devices: Registered covers.
+    """
+
+    database: str
+    broker: Broker
+    folder: Path
+    node: pytest.Item
+    devices: Sequence[str] = ()
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger of the run."""
+        return self.folder / "run.jsonl"
+
+    def settle(self, number: int = DEVICES) -> None:
+        """Register covers."""
+        self.devices = [f"MH-{i}" for i in range(number)]
+        add_devices(self.database, *self.devices)
+
+    def role(
+        self, name: str = "ingest", *, database: str = "", broker: str = "", **environ: str
+    ) -> Role:
+        """Return a role that is not started yet.
+
+        Args:
+            name: Of its log.
+            database: Another way to the database, such as through a proxy.
+            broker: Another way to the broker.
+            environ: Further settings, without ``CITYHUB_``.
+        """
+        return Role(
+            self.folder / f"{name}.log",
+            {
+                "CITYHUB_DATABASE_URL": database or self.database,
+                "CITYHUB_BROKER_URL": broker or self.broker.hub_url,
+                **{f"CITYHUB_{name}": value for name, value in environ.items()},
+            },
+        )
+
+    @contextmanager
+    def running(self, role: Role, failpoint: str = "") -> Iterator[Role]:
+        """Start a role and wait until the broker keeps messages for it."""
+        if not self.devices:
+            self.settle()
+        role.start(failpoint)
+        try:
+            until = time.monotonic() + 20
+            while not query(self.database, "SELECT 1 FROM hub.source_offset"):
+                assert role.is_running(), role.last_words()
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            time.sleep(1.0)  # the subscription follows the claim
+            yield role
+        finally:
+            role.end()
+
+    @asynccontextmanager
+    async def loaded(
+        self, number: int, rate: float, **options: Any
+    ) -> AsyncIterator["asyncio.Task[Publisher[Key | None]]"]:
+        """Send readings beside the test; at the end all must be acknowledged."""
+        load = Load(KINDS["manhole_cover"], self.devices, number, **options)
+        sending = asyncio.create_task(
+            run_load(load, self.broker.login, rate=rate, ledger=self.ledger, clock=self.clock)
+        )
+        try:
+            yield sending
+            async with asyncio.timeout(PATIENCE_S + number / rate):
+                await sending
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    async def publish(
+        self, messages: Iterable[tuple[str, bytes, Key | None]], *, rate: float = 2_000
+    ) -> None:
+        """Send messages of the test's own; those with a key are of the run."""
+        book = RunLedger(self.ledger)
+        book.begin("manhole_cover", self.clock.micros())
+        publisher = Publisher[Key | None](
+            self.broker.login,
+            sending=lambda keys: book.sending(filter(None, keys)),
+            acknowledged=lambda keys: book.acknowledged(filter(None, keys)),
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await publisher.send((Publication(*message) for message in messages), rate=rate)
+        finally:
+            book.close()
+
+    async def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement, without holding the loop up."""
+        return await asyncio.to_thread(query, self.database, statement, *parameters)
+
+    async def stored(self) -> int:
+        """Return how many readings there are."""
+        ((number,),) = await self.ask(f"SELECT count(*) FROM {_TABLE}")
+        return int(number)
+
+    async def settled(
+        self, role: Role, number: int | None = None, seconds: float = PATIENCE_S
+    ) -> None:
+        """Wait until so many readings are stored; unless told, all that were acknowledged."""
+        wanted = len(self.run().acked) if number is None else number
+        until = time.monotonic() + seconds
+        while (stored := await self.stored()) < wanted:
+            assert role.is_running(), role.last_words()
+            assert time.monotonic() < until, f"{stored} of {wanted}: {role.last_words()}"
+            await asyncio.sleep(0.1)
+
+    def run(self) -> Run:
+        """Return what the senders know so far."""
+        return read_run(self.ledger)
+
+    def judge(self, *, lost_at_most: int = 0) -> Score:
+        """Let the oracle judge, and tell the table of faults.
+
+        Args:
+            lost_at_most: A documented bound, where the broker may forget what it acknowledged.
+        """
+        with psycopg.connect(self.database) as conn:
+            found = score(conn, self.run())
+        for name, letter in (("lost", "L"), ("twice", "D"), ("disorder", "O")):
+            self.node.user_properties.append((name, found.breaches(letter)))
+        self.node.user_properties.append(("sent", found.sent))
+        broken = [verdict for verdict in found.verdicts if verdict.breaches]
+        if lost_at_most:
+            assert found.breaches("L") <= lost_at_most, broken
+            broken = [verdict for verdict in broken if verdict.letter != "L"]
+        assert not broken, broken
+        assert found.sent > 0, "nothing was sent: the run proves nothing"
+        return found
+
+    async def duplicates(self) -> int:
+        """Return how many records came again."""
+        ((number,),) = await self.ask("SELECT coalesce(sum(duplicate), 0)::int FROM hub.ledger")
+        return int(number)
