@@ -14,7 +14,8 @@ from core.rollups import Level
 Devices = frozenset[int] | None
 """Whose rows changed; None: anybody's."""
 
-_FEW: Final = 64
+_MOST_BUCKETS: Final = 2_000_000
+"""Of all devices together in one span: some ten seconds of work at the very most."""
 _SLOT: Final = {Level.MINUTE: Level.HOUR, Level.HOUR: Level.HOUR, Level.DAY: Level.DAY}
 _LONGEST: Final = {
     Level.MINUTE: timedelta(days=1),
@@ -41,7 +42,7 @@ class Span:
 def gather(spans: Iterable[Span], level: Level, origin: datetime) -> list[Span]:
     """Return spans that cover the same buckets, newest first.
 
-    Within an hour (of days: a day) everything becomes one span. Spans of the same few devices that
+    Within an hour (of days: a day) everything becomes one span. Spans of the same devices that
     follow on each other are joined, up to a day, a month or a year, so that no single one takes
     long.
     """
@@ -89,7 +90,9 @@ def _hull(one: Span, other: Span) -> Span:
 
 def _joins(before: Span, span: Span, slot: datetime, level: Level, origin: datetime) -> bool:
     """Tell whether a span may be one with that before it."""
-    if span.devices is None or len(span.devices) > _FEW or before.devices != span.devices:
+    if span.devices is None or before.devices != span.devices:
+        return False
+    if (span.end - before.first) // level.width * len(span.devices) > _MOST_BUCKETS:
         return False
     last = _SLOT[level].floor(before.end - timedelta(microseconds=1), origin)
     follows = slot == last + _SLOT[level].width
