@@ -123,9 +123,14 @@ class Gate:
     def admit(self, address: str, given: str) -> bool:
         """Compare a token in constant time, and count the wrong ones of an address.
 
+        The right one always enters: many may share an address behind a proxy, and somebody's wrong
+        tokens must not keep the shift out. A lock only stops the guessing.
+
         Raises:
-            Problem: 429, the address is locked.
+            Problem: 429, the token is wrong and the address is locked.
         """
+        if hmac.compare_digest(_digest(given), _digest(self._token or secrets.token_hex())):
+            return True
         count, until = self._failures.get(address, (0, 0))
         now = self._clock.micros()
         if count >= MOST_FAILURES and now < until:
@@ -137,9 +142,6 @@ class Gate:
                      f"Too many wrong tokens; try again in {wait} s."),
                 headers={"Retry-After": str(wait)},
             )  # fmt: skip
-        if hmac.compare_digest(_digest(given), _digest(self._token or secrets.token_hex())):
-            self._failures.pop(address, None)
-            return True
         count = 1 if now >= until else count + 1
         self._failures[address] = (count, now + LOCKED_S * 1_000_000)
         log.warning("wrong token", extra={"client": address, "failures": count})

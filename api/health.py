@@ -24,11 +24,19 @@ from api.reads.operations import (
     read_roles,
     read_sources,
 )
-from api.routers.operations import INTERVALS
+from api.routers.operations import INTERVALS, LEDGER_WINDOW
 from api.shapes import Instant, Shape, Words
 from api.store import Row, look
 from core.errors import StoreUnavailableError
-from core.presence import SILENT_S, Presence, Together, collect, process_name, silent_roles
+from core.presence import (
+    SILENT_S,
+    Presence,
+    Together,
+    collect,
+    greatest,
+    process_name,
+    silent_roles,
+)
 from devices import KINDS
 
 log = logging.getLogger(__name__)
@@ -38,6 +46,7 @@ router = APIRouter(tags=["operations"])
 LEAST_SILENCE: Final = timedelta(seconds=300)
 UNHANDLED: Final = timedelta(seconds=60)
 OUTBOX_STUCK: Final = timedelta(minutes=15)
+UNCOMMITTED_S: Final = 60.0
 _HOUR: Final = 3600.0
 _ROLE: Final = "serve"
 
@@ -121,12 +130,19 @@ def judge(state: State, now: datetime) -> list[CheckShape]:
     dead = lag["outbox_dead"]
     difference = state.ledger["difference"]
     silent = silent_roles(state.roles)
+    held = greatest(state.roles, "cityhub_ingest_oldest_unacked_seconds")
     return [
         _check(
             "ingest",
             flowing,
             f"最近一条消息距今 {seconds} 秒" if heard else "尚未收到过消息",
             f"last message {seconds} s ago" if heard else "no message has come yet",
+        ),
+        _check(
+            "intake",
+            held <= UNCOMMITTED_S,
+            f"最早未入库的消息等待 {round(held)} 秒",
+            f"the oldest message not committed waits {round(held)} s",
         ),
         _check(
             "source",
@@ -167,7 +183,7 @@ async def _read_state(hub: Parts, now: datetime) -> State:
             lag=await read_lag(lent),
             devices=await count_devices(lent, now=now, intervals=INTERVALS),
             sources=await read_sources(lent),
-            ledger=await ledger_totals(lent),
+            ledger=await ledger_totals(lent, now - LEDGER_WINDOW),
             roles=await read_roles(lent),
         )
 

@@ -161,6 +161,12 @@ def youngest(present: Sequence[Presence]) -> dict[str, float]:
     return ages
 
 
+def greatest(present: Sequence[Presence], name: str) -> float:
+    """Return the greatest value that any living process gives for a figure, 0 if none does."""
+    families = (one.figures.get(name, {}) for one in present if one.alive)
+    return max((value for one in families for *_, value in one.get("samples", ())), default=0.0)
+
+
 class Together:
     """The figures of all roles as one, for Prometheus; each sample says whose it is.
 

@@ -24,7 +24,7 @@ SELECT coalesce(sum(received), 0)::int8 AS received, coalesce(sum(stored), 0)::i
        coalesce(sum(duplicate), 0)::int8 AS duplicate,
        coalesce(sum(quarantined), 0)::int8 AS quarantined,
        coalesce(sum(received - stored - duplicate - quarantined), 0)::int8 AS difference
-  FROM hub.ledger
+  FROM hub.ledger WHERE minute >= %(since)s
 """
 _QUARANTINE: Final = """
 SELECT q.*, d.device_id FROM hub.quarantine q LEFT JOIN hub.device d USING (device_no)
@@ -143,9 +143,9 @@ async def list_ledger(
     return list(rows), token
 
 
-async def ledger_totals(look: Look) -> Row:
-    """Return the sums of the whole ledger, and what does not add up (0, always)."""
-    row = await look.row(_TOTALS)
+async def ledger_totals(look: Look, since: datetime) -> Row:
+    """Return the sums of the ledger since some minute, and what does not add up (0, always)."""
+    row = await look.row(_TOTALS, {"since": since})
     return row or {}
 
 

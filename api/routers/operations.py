@@ -1,7 +1,7 @@
 """How the hub does, to read: figures, ledger, quarantine."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -34,6 +34,9 @@ router = APIRouter(prefix="/api/v1", tags=["operations"])
 
 INTERVALS: Final = json.dumps({kind.name: kind.interval_s for kind in KINDS.values()})
 
+LEDGER_WINDOW: Final = timedelta(days=1)
+"""Sums of the ledger go so far back: the whole of it grows by a row a minute, for ever."""
+
 
 class KindCount(Shape):
     """Devices of a kind."""
@@ -45,7 +48,7 @@ class KindCount(Shape):
 
 
 class LedgerTotals(Shape):
-    """The sums of the ledger, in records."""
+    """The sums of the ledger over the last day, in records."""
 
     received: int
     stored: int
@@ -72,7 +75,7 @@ class Stats(Shape):
 @router.get("/stats", summary="The hub in figures", response_model=Stats)
 @allow(Policy.STAFF)
 async def stats(hub: Hub, look: Looking) -> Row:
-    """Return open alarms by level, cases by state, devices heard, the ledger's sums, what waits."""
+    """Return open alarms by level, cases by state, devices heard, the last day's ledger."""
     now = hub.clock.now()
     lag = await read_lag(look)
     return {
@@ -83,7 +86,7 @@ async def stats(hub: Hub, look: Looking) -> Row:
         ],
         "cases": await count_cases(look),
         "devices": await count_devices(look, now=now, intervals=INTERVALS),
-        "ledger": await ledger_totals(look),
+        "ledger": await ledger_totals(look, now - LEDGER_WINDOW),
         "outbox_waiting": lag["outbox_waiting"],
         "outbox_dead": lag["outbox_dead"],
         "quarantine_open": lag["quarantined"],

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from core.db import Pool
-from core.metrics import FENCED, FINDINGS
+from core.metrics import FENCED, FINDINGS, UNACKED_SECONDS
 from core.presence import FORGET_ALL, beside, process_name, report, say
 from tests.serving import serving, until
 
@@ -102,6 +102,23 @@ async def test_the_page_shows_each_role_and_who_fell_silent(pool: Pool, database
 
     assert 'cityhub_role_up{role="ingest"} 0.0' in forgotten
     assert f"cityhub_ingest_fenced_total{{{whose}" not in forgotten
+
+
+async def test_a_message_that_waits_for_its_commit_makes_the_hub_unwell(
+    pool: Pool, database: str
+) -> None:
+    try:
+        async with serving(pool, database) as client:
+            UNACKED_SECONDS.labels("main").set(90)
+            await say("ingest", database)
+            sick = (await client.get("/healthz")).json()
+            UNACKED_SECONDS.labels("main").set(0.1)
+            await say("ingest", database)
+            well = (await client.get("/healthz")).json()
+    finally:
+        UNACKED_SECONDS.clear()
+    assert (check(sick, "intake"), check(well, "intake")) == (False, True)
+    assert any("waits 90 s" in one["detail"]["en"] for one in sick["checks"])
 
 
 async def test_one_process_of_a_role_is_enough(pool: Pool, database: str) -> None:
