@@ -22,7 +22,7 @@ from psycopg import sql
 from analytics.dirt import Span, gather, lift
 from core.clock import Clock
 from core.db import Connection, Pool, translated
-from core.errors import StoreUnavailableError
+from core.errors import StoreRejectedError, StoreUnavailableError
 from core.failpoint import passing
 from core.rollup_tables import last_table, make_part, part_name
 from core.rollups import Level, RollupTable, roll_finer, roll_raw, upsert
@@ -116,6 +116,8 @@ async def run_rollups(*, pool: Pool, clock: Clock, every: float) -> NoReturn:
             await roll_up(pool, clock)
         except StoreUnavailableError as error:
             log.warning("no roll-ups for now; trying again", extra={"reason": str(error)})
+        except StoreRejectedError:  # the other work of this role goes on
+            log.exception("roll-ups stand still: the database refuses one")
         await asyncio.sleep(every)
 
 

@@ -175,8 +175,8 @@ def roll_raw(table: "ReadingTable", columns: "tuple[Column, ...] | None" = None)
     return sql.SQL(
         "SELECT date_bin(%(width)s, ts, %(origin)s) AS at, device_no, {figures} FROM ("
         "SELECT device_no, ts, seq, {known} FROM {table}"
-        " WHERE device_no = ANY(%(devices)s) AND ts >= %(start)s AND ts < %(end)s OFFSET 0) AS r"
-        " GROUP BY 1, 2"
+        " WHERE device_no = ANY(%(devices)s::int4[]) AND ts >= %(start)s AND ts < %(end)s"
+        " OFFSET 0) AS r GROUP BY 1, 2"
     ).format(
         figures=figures_of_raw(columns),
         known=sql.SQL(", ").join(
@@ -192,7 +192,7 @@ def roll_finer(table: RollupTable) -> sql.Composed:
     finer = RollupTable(table.reading, Level(table.level - 1))
     return sql.SQL(
         "SELECT date_bin(%(width)s, at, %(origin)s) AS at, device_no, {figures} FROM {finer} AS r"
-        " WHERE device_no = ANY(%(devices)s) AND r.at >= %(start)s AND r.at < %(end)s"
+        " WHERE device_no = ANY(%(devices)s::int4[]) AND r.at >= %(start)s AND r.at < %(end)s"
         " GROUP BY 1, 2"
     ).format(figures=figures_of_finer(table.reading.columns), finer=finer.identifier)
 
