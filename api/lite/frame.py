@@ -140,7 +140,8 @@ class Frame:
     def _banner(self, here: str) -> Html:
         city = self.hub.settings.city
         tabs = (("alarms", "/lite", words.ALARMS), ("cases", "/lite/cases", words.CASES),
-                ("devices", "/lite/devices", words.DEVICES))  # fmt: skip
+                ("devices", "/lite/devices", words.DEVICES),
+                ("quarantine", "/lite/quarantine", words.QUARANTINE))  # fmt: skip
         other, label = ("en", "English") if self.lang == "zh" else ("zh", "中文")
         logged_in = SESSION_COOKIE in self.request.cookies and self.hub.gate.wants_login
         return tag(

@@ -137,6 +137,53 @@ STAGES: Final = (
     Text("结案", "Closed"),
 )
 
+QUARANTINE: Final = Text("隔离台", "Quarantine")
+NO_QUARANTINE: Final = Text("隔离区为空。", "Nothing is in quarantine.")
+NO_QUARANTINE_HINT: Final = Text(
+    "无法解析的报文会连同原因出现在这里。",
+    "Messages that cannot be read appear here with the reason.",
+)
+BY_MAKER: Final = Text("按原因与厂商型号", "By reason and maker")
+NEWEST: Final = Text("最近的报文", "The newest messages")
+TOPIC: Final = Text("主题", "Topic")
+BESIDE_MODEL: Final = Text("与物模型比对", "Beside the thing model")
+RECORD: Final = Text("记录", "Record")
+TRIAL: Final = Text("试映射结果", "What the mapping would give")
+RENAME: Final = Text("改名", "Rename")
+SCALE: Final = Text("系数", "Scale")
+OFFSET: Final = Text("偏移", "Offset")
+TRY: Final = Text("试一试", "Try")
+REDRIVE: Final = Text("重新处理", "Take up again")
+DISCARD: Final = Text("废弃", "Discard")
+GROUP_HEADS: Final = (
+    Text("原因", "Reason"), Text("编号前缀", "Id prefix"), Text("类型与固件", "Kind and firmware"),
+    Text("设备数", "Devices"), Text("条数", "Records"), Text("最近", "Last"),
+)  # fmt: skip
+MESSAGE_HEADS: Final = (
+    Text("编号", "Number"), Text("主题", "Topic"), Text("原因", "Reason"), Text("次数", "Times"),
+    Text("最近", "Last"),
+)  # fmt: skip
+FIELD_HEADS: Final = (
+    Text("字段", "Field"), Text("收到", "Sent"), Text("应为", "Expected"), Text("结论", "Verdict"),
+    Text("说明", "Note"),
+)  # fmt: skip
+TRIAL_HEADS: Final = (
+    Text("设备", "Device"), Text("写入", "Table"), Text("时间", "Time"), Text("内容", "Content"),
+)  # fmt: skip
+MARKED: Final = {
+    "fine": Text("符合", "fine"),
+    "warned": Text("注意", "differs"),
+    "refused": Text("不符", "refused"),
+}
+"""What the decoder thinks of a field."""
+
+QUARANTINE_STATES: Final = {
+    "open": Text("待处理", "open"),
+    "redriven": Text("已重新处理", "taken up again"),
+    "discarded": Text("已废弃", "discarded"),
+}
+"""States of a message in quarantine."""
+
 SAID: Final = {
     "acknowledge": Text("已确认。", "Acknowledged."),
     "undo-acknowledge": Text("已撤销确认。", "Acknowledgement taken back."),
@@ -147,6 +194,8 @@ SAID: Final = {
     "feedback": Text("已反馈，等待核查。", "Reported done; now to be verified."),
     "return": Text("已退办。", "Returned."),
     "verify": Text("核查结果已记录。", "The verdict is on record."),
+    "redrive": Text("已重新处理，按原时间补入历史。", "Taken up again, at its own time."),
+    "discard": Text("已废弃。", "Discarded."),
 }
 """What to say after an action, by its name in the address."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,58 @@ def test_the_same_from_the_command_line(database: str, tmp_path: Path) -> None:
     assert (code, words) == (0, "1 messages discarded\n")
     assert _cityhub(database, "groups")[1] == "nothing is in quarantine\n"
     assert _cityhub(database, "expire", "--days", "0.0001")[1].startswith("3 messages older")
+
+
+def form_of(page: str, action: str) -> dict[str, str]:
+    form = page[page.index(f'action="{action}"') :]
+    form = form[: form.index("</form>")]
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+
+
+async def test_the_bench_works_without_a_script(pool: Pool, database: str) -> None:
+    fill(database)
+    hostile = b'{"<script>alert(1)</script>":"\'><img src=x>","tilt":"1"}'
+    take(database, [telemetry("MH-2", hostile)], after=3)
+    async with serving(pool, database, bench=bench(database)) as client:
+        listing = (await client.get("/lite/quarantine")).text
+        assert "隔离台" in listing
+        assert "MH" in listing
+        page = (await client.get("/lite/quarantine/1")).text
+        assert "与物模型比对" in page
+        assert "物模型中没有该字段" in page
+        fields = form_of(page, "/lite/quarantine/1/redrive")
+        mapping = {"rename": "angle=tilt", "scale": "tilt=0.1", "offset": ""}
+        trial = await client.post(
+            "/lite/quarantine/1/redrive", data={**fields, **mapping, "way": "try"}
+        )
+        assert trial.status_code == 200
+        assert "试映射结果" in trial.text
+        assert "88.5" in trial.text
+        assert values_of(database, "tilt") == []
+        wrong = await client.post(
+            "/lite/quarantine/1/redrive", data={**fields, "scale": "tilt=x", "way": "try"}
+        )
+        assert wrong.status_code == 422
+        done = await client.post(
+            "/lite/quarantine/1/redrive", data={**fields, **mapping, "way": "redrive"}
+        )
+        assert (done.status_code, done.headers["location"]) == (
+            303,
+            "/lite/quarantine/1?said=redrive",
+        )
+        assert "已重新处理" in (await client.get(done.headers["location"])).text
+        again = await client.post("/lite/quarantine/1/redrive", data={**fields, **mapping})
+        assert again.status_code == 409
+        gone = await client.post("/lite/quarantine/3/discard", data={**fields, "reason": "试验"})
+        assert gone.status_code == 303
+        shown = (await client.get("/lite/quarantine/4?lang=en")).text
+        assert "<script>" not in shown
+        assert "<img" not in shown
+        assert "refused" in shown
+        assert (await client.get("/lite/quarantine/999")).status_code == 404
+        for number in (2, 4):
+            await client.post(
+                f"/lite/quarantine/{number}/discard", data={**fields, "reason": "试验"}
+            )
+        assert "隔离区为空" in (await client.get("/lite/quarantine", params={"lang": "zh"})).text
+    assert [tilt for (tilt,) in values_of(database, "tilt")] == [88.5]
