@@ -22,7 +22,9 @@ from tests.intake import query
 from tests.load import Loader
 from tests.servers import Mosquitto, is_running, open_folder
 
-NUMBER = 50_000
+ROUND = 10_000
+KILLS = ("ingest.inside_commit", "", "ingest.before_commit", "", "")
+"""Where the worker dies first, and then, or at once where it says nothing, the whole hub."""
 RATE = 2_500
 SEED = 2
 _PATIENCE_S = 90.0
@@ -39,7 +41,8 @@ async def _settled(up: Up, number: int) -> None:
     """Wait until so many readings are stored."""
     until = time.monotonic() + _PATIENCE_S
     while (stored := (await asyncio.to_thread(query, up.database_url, _STORED))[0][0]) < number:
-        assert time.monotonic() < until, f"{stored} of {number} stored"
+        log = (up.folder / "logs" / "ingest.log").read_text("utf-8")[-2000:]
+        assert time.monotonic() < until, f"{stored} of {number} stored: {log}"
         await asyncio.sleep(0.2)
 
 
@@ -57,9 +60,13 @@ async def _die_in_commit(up: Up, failpoint: str) -> None:
     up.environ["CITYHUB_FAILPOINT"] = failpoint
     await _kill_and_start(up)
     del up.environ["CITYHUB_FAILPOINT"]
-    async with asyncio.timeout(30):
-        while not any("ingest ended (signal 9)" in line for line in up.said[before:]):
-            await asyncio.to_thread(up.hear)
+    try:
+        async with asyncio.timeout(30):
+            while not any("ingest ended (signal 9)" in line for line in up.said[before:]):
+                await asyncio.to_thread(up.hear)
+    except TimeoutError:
+        words = (up.folder / "logs" / "ingest.log").read_text("utf-8")[-2000:]
+        raise AssertionError(f"the worker never came to {failpoint}: {up.said}\n{words}") from None
 
 
 @pytest.mark.tier_p
@@ -81,20 +88,21 @@ async def test_kill_9_of_the_whole_hub_at_random_points_loses_nothing(
             acl.write("\nuser loader\ntopic write hub/#\n")
         mosquitto.start()
         environ["CITYHUB_BROKER_URL"] = mosquitto.url
+    number = ROUND * len(KILLS)
     with running(Up(folder, environ=environ)) as up:
-        base = prepare(up.database_url)
+        flood = readings(number, prepare(up.database_url))
         loader = await _loader(up, broker, request, tmp_path / "pubacks")
-        sending = asyncio.create_task(loader.send(readings(NUMBER, base), rate=RATE))
-        for failpoint in ("", "ingest.inside_commit", "", "ingest.before_commit"):
+        for turn, failpoint in enumerate(KILLS, start=1):
+            sending = asyncio.create_task(loader.send(flood[: turn * ROUND], rate=RATE))
             await asyncio.sleep(rng.uniform(1.0, 2.0))
+            assert not sending.done(), "the kill came too late to hurt"
             if failpoint:
-                await _die_in_commit(up, f"{failpoint}:kill@{rng.randint(2, 5)}")
+                await _die_in_commit(up, f"{failpoint}:kill@{rng.randint(1, 2)}")
             else:
                 await _kill_and_start(up)
-        assert not sending.done(), "the kills came too late to hurt"
-        await sending
-        await _settled(up, NUMBER)
-        check(up.database_url, loader, NUMBER)
+            await sending
+        await _settled(up, number)
+        check(up.database_url, loader, number)
         assert up.stop() == 0
 
 
@@ -132,7 +140,7 @@ async def test_3_the_broker_killed_with_a_backlog_loses_nothing(
         )
         worker, server = up.child("ingest"), up.child("nats.conf")
         os.kill(worker, signal.SIGSTOP)
-        sending = asyncio.create_task(loader.send(readings(number, base), rate=RATE))
+        sending = asyncio.create_task(loader.send(readings(number, base), rate=2_500))
         await asyncio.sleep(3)
         backlog = len(loader.acknowledged())
         assert not sending.done()
