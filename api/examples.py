@@ -29,6 +29,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
         "online": True,
         "last_contact_at": _AT,
         "last_reading_at": _AT,
+        "clock_skew_s": 0.12,
         "version": 1,
     },
     "Reading": {

@@ -112,9 +112,9 @@ class Embedded(_Section):
     postgres_port: Port = 0
     """Port on loopback; 0: any free one, kept for later starts."""
     nats_port: Port = 0
-    """Port of the log on loopback; 0: any free one."""
+    """Port of the log on loopback; 0: any free one, kept for later starts."""
     mqtt_port: Port = 1883
-    """Port of the devices' door on loopback; 0: any free one."""
+    """Port of the devices' door on loopback; 0: any free one, kept for later starts."""
     sync_interval: Annotated[str, Field(pattern=r"^(always|[0-9]+(ms|s|m))$")] = "always"
     """How often the log is forced to disk. ``always`` below about 1,000 messages/s, else
     ``100ms``: what a power cut (not a crash) may lose."""
@@ -142,6 +142,8 @@ class Ingest(_Section):
     """A device time further ahead of receipt is not believed."""
     max_age_days: Positive = 400
     """A device time older than this is not believed."""
+    chatty_per_minute: Annotated[int, Field(ge=1)] = 6_000
+    """A device with more readings in a minute is told to maintainers; nothing of it is dropped."""
     snapshot_s: Positive = 10
     """Seconds between snapshots of the detectors' state."""
     quarantine_days: Positive = 90
@@ -229,7 +231,7 @@ class Api(_Section):
     host: str = "127.0.0.1"
     """Address to listen on; others than loopback need ``token``."""
     port: Port = 8080
-    """Port to listen on; 0: any free one."""
+    """Port to listen on; 0: any free one, which ``cityhub up`` keeps for later starts."""
     token: SecretStr | None = None
     """What staff and programs log in with. Unset: loopback only, without a login."""
     public_hosts: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ CARE_RULES: Final = (
     _care("out_of_range", "数值超量程", "value out of range"),
     _care("clock_wrong", "时钟错误", "clock wrong"),
     _care("payload_invalid", "报文异常", "payloads cannot be read"),
+    _care("chatty", "上报过于频繁", "reports too often"),
     _care("stage_failed", "检测程序出错", "detector failed"),
 )
 """Alarm rules that hold for every kind, virtual ones such as gateways included."""

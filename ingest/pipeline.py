@@ -19,6 +19,7 @@ from core.metrics import BATCH_ROWS, COMMIT_SECONDS, FINDINGS, QUARANTINED, READ
 from core.settings import Ingest
 from devices import KINDS
 from devices.registry import Registry
+from ingest.chatter import Chatter
 from ingest.columns import Columns
 from ingest.decode import Decoder, Work
 from ingest.judge import BuildStages, Judge
@@ -78,6 +79,7 @@ class Pipeline:
             max_records=settings.max_records,
         )
         self._payloads = PayloadWatch()
+        self._chatter = Chatter(settings.chatty_per_minute)
         self._judge = Judge(build_stages, self._registry.limits)
         self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6))
         self._writer = Writer(url, source=source, offsets=offsets, snapshots=self._snapshots)
@@ -128,6 +130,7 @@ class Pipeline:
     def _judged(self, raw: RawBatch) -> Work:
         self._insist(lambda: self._learn(raw.topics))
         work = self._decoder.decode(raw, self._routes.cache, self._clock.micros())
+        work.findings += self._chatter.look(work.rows, work.now)
         for rows in work.rows:
             work.findings += self._judge.step(rows.batch)
         for kind, events in self._by_kind([event for _, event in work.events]).items():

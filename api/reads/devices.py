@@ -12,7 +12,8 @@ _SHOWN: Final = """
 SELECT d.device_no, d.device_id, d.kind, d.name, d.component_code, d.grid_code,
        coalesce(g.name, '') AS grid_name, d.dept_code, d.lon, d.lat, d.gateway, d.feeder,
        d.interval_s, d.limits, d.state, d.version,
-       s.last_contact_at, s.last_reading_at, t.online, t.at AS state_at, t.detail AS state_detail
+       s.last_contact_at, s.last_reading_at, s.skew_s AS clock_skew_s,
+       t.online, t.at AS state_at, t.detail AS state_detail
   FROM hub.device d
   LEFT JOIN hub.grid_cell g ON g.grid_code = d.grid_code
   LEFT JOIN hub.device_seen s USING (device_no)
@@ -67,6 +68,9 @@ class Device(Shape):
     """What its last state message said; null: it never sent one."""
     last_contact_at: Instant | None
     last_reading_at: Instant | None
+    clock_skew_s: float | None
+    """Receive time minus device time, in seconds, a running mean that one late message does not
+    move; negative: the device's clock is ahead. Null: it never gave a time."""
     version: int
 
 
