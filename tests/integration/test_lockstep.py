@@ -57,14 +57,20 @@ def further_database(database: str) -> Iterator[Callable[[], str]]:
 
 
 async def replayed_twice(
-    city: City, tmp_path: Path, first: str, make: Callable[[], str], *, hours: float
+    city: City,
+    tmp_path: Path,
+    first: str,
+    make: Callable[[], str],
+    *,
+    hours: float,
+    step_s: float,
 ) -> None:
     path = tmp_path / "city.rec"
     assert record_city(city, path, hours=hours) > 40 * hours
     settle(first, city, tmp_path)
     second = make()
-    await run_in_lockstep(first, path, step_s=300)
-    await run_in_lockstep(second, path, step_s=300)
+    await run_in_lockstep(first, path, step_s=step_s)
+    await run_in_lockstep(second, path, step_s=step_s)
     rows = rows_of(first)
     assert rows == rows_of(second)
     assert not any(each.startswith("0:") for each in rows.values())
@@ -90,7 +96,7 @@ async def replayed_scaled(
 async def test_six_hours_replayed_twice_leaves_the_same_rows_and_the_same_event_log(
     city: City, tmp_path: Path, database: str, further_database: Callable[[], str]
 ) -> None:
-    await replayed_twice(city, tmp_path, database, further_database, hours=6)
+    await replayed_twice(city, tmp_path, database, further_database, hours=6, step_s=300)
 
 
 async def test_at_a_thousandfold_the_rows_and_the_alarms_are_the_same(
@@ -104,7 +110,7 @@ async def test_at_a_thousandfold_the_rows_and_the_alarms_are_the_same(
 async def test_a_week_replayed_twice_leaves_the_same_rows_and_the_same_event_log(
     city: City, tmp_path: Path, database: str, further_database: Callable[[], str]
 ) -> None:
-    await replayed_twice(city, tmp_path, database, further_database, hours=168)
+    await replayed_twice(city, tmp_path, database, further_database, hours=168, step_s=900)
 
 
 @pytest.mark.long
