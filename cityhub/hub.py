@@ -20,7 +20,7 @@ from cityhub import access
 from cityhub.broker import EmbeddedBroker, read_logins
 from cityhub.child import Program
 from cityhub.folder import DataFolder
-from cityhub.ports import LOOPBACK, keep_port, take_port
+from cityhub.ports import LOOPBACK, keep_port
 from cityhub.postgres import EmbeddedPostgres
 from cityhub.supervisor import Supervisor
 from core.db import listen
@@ -60,6 +60,7 @@ class Hub:
         environ: The environment of the roles, besides what they need.
         scale: Share of the real number of devices in the simulated city.
         life: Scenes begin by themselves in the simulated city.
+        config: The file that the settings came from, for the roles; None: ``CITYHUB_CONFIG``.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Hub:
         environ: Mapping[str, str] = os.environ,
         scale: float = 1.0,
         life: bool = True,
+        config: Path | None = None,
     ) -> None:
         self._settings = settings
         self._demo = demo
@@ -80,6 +82,8 @@ class Hub:
         self._environ = environ
         self._scale = scale
         self._life = life
+        named = environ.get("CITYHUB_CONFIG")
+        self._config = config or (Path(named) if named else None)
         self.folder = DataFolder(settings.data_folder)
         self._postgres: EmbeddedPostgres | None = None
         self._broker: EmbeddedBroker | None = None
@@ -119,8 +123,12 @@ class Hub:
         self.folder.__enter__()
         settings = self._settings
         self.site_key = load_site_key(self.folder.path)
-        self.api_port = take_port(
-            settings.api.port, what="the page", setting="CITYHUB_API_PORT", host=settings.api.host
+        self.api_port = keep_port(
+            settings.api.port,
+            self.folder.path / "api.port",
+            what="the page",
+            setting="CITYHUB_API_PORT",
+            host=settings.api.host,
         )
         if not self.database_url:
             self._postgres = EmbeddedPostgres(
@@ -186,6 +194,7 @@ class Hub:
     def _programs(self) -> list[Program]:
         """Return the roles to run, the senders last in the order of start."""
         common = {
+            **self._paths(),
             "CITYHUB_DATA_FOLDER": str(self.folder.path),
             "CITYHUB_DATABASE_URL": self.database_url,
             "CITYHUB_BROKER_URL": self.broker_url,
@@ -207,6 +216,14 @@ class Hub:
         if self._demo and self.mqtt_address:
             programs += self._simulator(common)
         return [program for program in programs if program.name not in self._without]
+
+    def _paths(self) -> dict[str, str]:
+        """Return the files that roles read themselves; a role runs in another folder than we."""
+        named = {
+            "CITYHUB_CONFIG": self._config,
+            "CITYHUB_BROKER_CA_FILE": self._settings.broker.ca_file,
+        }
+        return {name: str(path.absolute()) for name, path in named.items() if path}
 
     def _stand_in(self, dispatch: dict[str, str], common: dict[str, str]) -> Program:
         from cityhub.demo import control_socket

@@ -45,15 +45,15 @@ def take_port(wanted: int, *, what: str, setting: str, host: str = LOOPBACK) -> 
     return wanted
 
 
-def keep_port(wanted: int, file: Path, *, what: str, setting: str) -> int:
+def keep_port(wanted: int, file: Path, *, what: str, setting: str, host: str = LOOPBACK) -> int:
     """Like :func:`take_port`, but for 0 prefer the port of the last start."""
     if wanted == 0:
         wanted = _remembered(file)
-        if wanted == 0 or not is_free(wanted):
+        if wanted == 0 or not is_free(wanted, host):
             wanted = free_port()
             write_closed(file, f"{wanted}\n")
         return wanted
-    return take_port(wanted, what=what, setting=setting)
+    return take_port(wanted, what=what, setting=setting, host=host)
 
 
 def _remembered(file: Path) -> int:

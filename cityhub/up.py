@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,28 +19,39 @@ _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SELECT_COVER: Final = """
 SELECT device_id FROM hub.device
  WHERE kind = 'manhole_cover' AND state = 'active' AND secret_hash IS NOT NULL
+   AND starts_with(device_id, 'sim-')
  ORDER BY device_id LIMIT 1
 """
 
 
-def up(settings: Settings, *, demo: bool, without: Collection[str]) -> int:
+def up(
+    settings: Settings, *, demo: bool, without: Collection[str], config: Path | None = None
+) -> int:
     """Run until somebody stops it; return the exit code.
+
+    Args:
+        settings: The settings.
+        demo: With a simulated city and a stand-in for the city-management platform.
+        without: Stages to leave out, of :data:`cityhub.hub.STAGES`.
+        config: The file that the settings came from.
 
     Raises:
         StartError: Something could not be started.
     """
     try:
-        return asyncio.run(_run(settings, demo, without))
+        return asyncio.run(_run(settings, demo, without, config))
     except asyncio.CancelledError:
         return 0
 
 
-async def _run(settings: Settings, demo: bool, without: Collection[str]) -> int:
-    hub = Hub(settings, demo=demo, without=without, say=_say)
+async def _run(
+    settings: Settings, demo: bool, without: Collection[str], config: Path | None
+) -> int:
+    hub = Hub(settings, demo=demo, without=without, say=_say, config=config)
     cancel_on_signal()
     try:
         await hub.start()
-        _welcome(hub)
+        _welcome(hub, demo)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(hub.keep())
             zone = ZoneInfo(settings.city.time_zone)
@@ -60,26 +72,30 @@ def cancel_on_signal() -> None:
             loop.add_signal_handler(number, task.cancel)
 
 
-def _welcome(hub: Hub) -> None:
+def _welcome(hub: Hub, demo: bool) -> None:
     """Print where everything is and what to try first."""
     lines = ["", f"page      {hub.api_url}/lite", f"API       {hub.api_url}/api/v1/"]
     if hub.mqtt_address:
         host, port = hub.mqtt_address
         lines.append(f"devices   mqtt://{host}:{port}")
     lines.append(f"data      {hub.folder.path}")
-    if command := publish_command(hub):
+    command = publish_command(hub) if demo else None
+    if command:
         lines += ["", "speak as a device; this cover says that it lies on its side:", command]
     else:
         lines += [
             "",
-            "no device with a login yet: cityhub device add MH-0001 --kind manhole_cover",
+            "register a device and get its login: cityhub device add MH-0001 --kind manhole_cover",
         ]
     lines += ["", "Ctrl-C stops everything", ""]
     _say("\n".join(lines))
 
 
 def publish_command(hub: Hub) -> str | None:
-    """Return a command that publishes as a registered cover, with its login, if there is one."""
+    """Return a command that publishes as a simulated cover, with its login, if there is one.
+
+    The login of a real device is nobody's to read on a terminal: ``cityhub device secret`` asks.
+    """
     if hub.mqtt_address is None:
         return None
     with psycopg.connect(hub.database_url) as conn:

@@ -47,4 +47,4 @@ def _up(settings: "Settings", arguments: argparse.Namespace) -> int:
         return check(arguments.without, step_s=arguments.patience or STEP_S)
     from cityhub.up import up
 
-    return up(settings, demo=arguments.demo, without=arguments.without)
+    return up(settings, demo=arguments.demo, without=arguments.without, config=arguments.config)

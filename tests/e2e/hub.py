@@ -24,6 +24,7 @@ class Up:
         arguments: Further arguments.
         environ: Further settings.
         python: The interpreter that runs it.
+        before: Arguments of ``cityhub`` itself, before the command.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Up:
         *arguments: str,
         environ: Mapping[str, str] | None = None,
         python: Sequence[str] = (sys.executable,),
+        before: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.said: list[str] = []
@@ -42,7 +44,7 @@ class Up:
             "CITYHUB_EMBEDDED_MQTT_PORT": "0",
             **(environ or {}),
         }
-        self._argv = [*python, "-m", "cityhub", "up", *arguments]
+        self._argv = [*python, "-m", "cityhub", *before, "up", *arguments]
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, seconds: float = 60) -> None:

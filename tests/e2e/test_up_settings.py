@@ -1,0 +1,89 @@
+"""``cityhub --config FILE up``: what the file says holds in every role."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.e2e.hub import Up, running
+from tests.e2e.test_up_lifecycle import eventually
+from tests.servers import open_folder
+
+FILE = """\
+[city]
+case_prefix = "ZZ"
+[api]
+token = "from-the-file-0123456789abcdef"
+"""
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    """A hub without the demo whose settings are in a file, with one registered cover."""
+    with open_folder() as path:
+        (path / "cityhub.toml").write_text(FILE, "utf-8")
+        hub = Up(path / "data", before=("--config", str(path / "cityhub.toml")))
+        with running(hub):
+            yield hub
+
+
+def _device(up: Up, *arguments: str) -> str:
+    """Run ``cityhub device`` beside the hub and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cityhub", "device", *arguments],
+        env=up.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _status(up: Up, token: str | None) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"{up.facts['api_url']}/api/v1/devices", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_page_asks_for_the_token_that_the_file_names(up: Up) -> None:
+    assert _status(up, None) == 401
+    assert _status(up, "from-the-file-0123456789abcdef") == 200
+
+
+def test_cases_are_numbered_with_the_prefix_that_the_file_names(up: Up) -> None:
+    _device(up, "add", "MH-0001", "--kind", "manhole_cover")
+    secret = _device(up, "secret", "MH-0001").strip()
+    publish(up, "MH-0001", secret, "event", {"e": "cover_open", "on": True})
+
+    def case() -> str | None:
+        with psycopg.connect(up.database_url) as conn:
+            row = conn.execute("SELECT case_no FROM hub.case").fetchone()
+            return str(row[0]) if row else None
+
+    assert eventually(case).startswith("ZZ-")
+
+
+def publish(up: Up, device_id: str, secret: str, channel: str, body: dict[str, object]) -> None:
+    """Publish as a device with its own login; a login that is refused is an error."""
+    subprocess.run(
+        [
+            *("mosquitto_pub", "-h", "127.0.0.1", "-p", str(up.facts["mqtt_port"]), "-q", "1"),
+            *("-u", device_id, "-P", secret, "-t", f"hub/{device_id}/{channel}"),
+            *("-m", json.dumps(body)),
+        ],
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
