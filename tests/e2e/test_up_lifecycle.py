@@ -264,7 +264,7 @@ def test_a_device_added_while_it_runs_may_publish_at_once(folder: Path) -> None:
             text=True,
             check=True,
         )
-        secret = added.stdout.split()[-1]
+        secret = added.stdout.partition("password ")[2].split()[0]
         command = publish_command(up)
         for flag, value in (("-u", "MH-9001"), ("-P", secret), ("-t", "hub/MH-9001/telemetry")):
             command[command.index(flag) + 1] = value

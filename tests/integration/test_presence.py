@@ -71,6 +71,8 @@ async def test_reporting_goes_on_after_the_connection_was_cut(database: str) -> 
         conn.execute(FORGET_ALL)
     await until(lambda: bool(rows(database)))
     reporting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reporting
 
 
 async def test_the_page_shows_each_role_and_who_fell_silent(pool: Pool, database: str) -> None:
