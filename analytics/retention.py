@@ -33,6 +33,8 @@ What = Literal["readings", "minutes", "hours", "days"]
 Keep = Mapping[What, timedelta | None]
 """How long each is kept; None: for ever."""
 
+_PATIENCE_S: Final = 60.0
+"""A step of the roll-up job takes some seconds; the next look is an hour away."""
 _FROM: Final[dict[What, str]] = {
     "readings": "raw_from",
     "minutes": "minute_from",
@@ -128,7 +130,7 @@ async def drop_old(pool: Pool, clock: Clock, keep: Mapping[str, Keep]) -> list[s
     for kind, spans in keep.items():
         for what, span in spans.items():
             if span is not None:
-                async with alone(pool) as conn:
+                async with alone(pool, patience_s=_PATIENCE_S) as conn:
                     if conn is not None:
                         table = KINDS[kind].table
                         dropped += await _drop(conn, table, what, clock.now() - span)

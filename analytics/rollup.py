@@ -35,6 +35,8 @@ _MOST_MARKS: Final = 5_000
 _MOST_ROWS: Final = 200_000
 """Buckets written before a step commits and leaves the rest to the next."""
 
+_LOOK_AGAIN_S: Final = 0.05
+
 LOCK: Final = 1129270356
 TRY_LOCK: Final = "SELECT pg_try_advisory_lock(%s)"
 UNLOCK: Final = "SELECT pg_advisory_unlock(%s)"
@@ -155,16 +157,23 @@ async def step(pool: Pool, clock: Clock) -> bool:
 
 
 @asynccontextmanager
-async def alone(pool: Pool) -> AsyncIterator[Connection | None]:
+async def alone(pool: Pool, *, patience_s: float = 0.0) -> AsyncIterator[Connection | None]:
     """Lend a connection that holds the job's lock; None: another one does.
 
     Also taken to drop what is old, so that no bucket is computed of readings that vanish meanwhile.
+
+    Args:
+        pool: The database.
+        patience_s: How long to wait for the other one, in seconds.
     """
     with translated():
         async with pool.connection() as conn:
-            if not await _value(conn, TRY_LOCK, [LOCK]):
-                yield None
-                return
+            until = asyncio.get_running_loop().time() + patience_s
+            while not await _value(conn, TRY_LOCK, [LOCK]):
+                if asyncio.get_running_loop().time() >= until:
+                    yield None
+                    return
+                await asyncio.sleep(_LOOK_AGAIN_S)
             try:
                 await conn.execute("SET lock_timeout = '2s'")
                 yield conn

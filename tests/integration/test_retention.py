@@ -1,5 +1,6 @@
 """What is past its time is dropped, and nothing that a roll-up still needs."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 
 from analytics.retention import drop_old, keep_of
-from analytics.rollup import roll_up
+from analytics.rollup import LOCK, roll_up
 from core.clock import ManualClock
 from core.db import Pool
 from core.errors import ConfigError
@@ -116,6 +117,20 @@ async def test_a_table_in_use_is_dropped_with_the_next_pass(database: str, pool:
         reader.execute("SELECT count(*) FROM hub.reading_manhole_cover")
         assert await drop_old(pool, CLOCK, keep(readings=12)) == []
     assert len(await drop_old(pool, CLOCK, keep(readings=12))) == 9
+
+
+async def test_retention_waits_for_a_step_of_the_roll_up_job(database: str, pool: Pool) -> None:
+    """No bucket is computed of readings that vanish meanwhile, and no day waits another hour."""
+    add_devices(database, "MH-1")
+    take(database, days(20))
+    await roll_up(pool, CLOCK)
+    async with pool.connection() as job:
+        await job.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        dropping = asyncio.create_task(drop_old(pool, CLOCK, keep(readings=12)))
+        done, _ = await asyncio.wait([dropping], timeout=0.3)
+        await job.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    assert not done
+    assert len(await dropping) == 9
 
 
 async def test_a_writer_that_knew_a_dropped_day_makes_it_anew(database: str, pool: Pool) -> None:
