@@ -125,9 +125,9 @@ def _flow(door: Door) -> list[dict[str, Any]]:
             "rap": True,
             "rh": 0,
             "inputs": 0,
-            "wires": [["json"]],
+            "wires": [["parse"]],
         },
-        {"id": "json", "type": "json", "z": "tab", "property": "payload", "wires": [["store"]]},
+        {"id": "parse", "type": "json", "z": "tab", "property": "payload", "wires": [["store"]]},
         {
             "id": "store",
             "type": "function",

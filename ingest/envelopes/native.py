@@ -150,6 +150,8 @@ def read_record(fields: Mapping[str, Any], kind: DeviceKind) -> Record:
     """
     stamp = _stamp(fields)
     fault = fields.get("q")
+    if isinstance(fault, float) and fault.is_integer():
+        fault = int(fault)
     if fault is not None and (not isinstance(fault, int) or isinstance(fault, bool)):
         raise PayloadError("wrong_type", "q")
     metrics = {metric.name: metric for metric in kind.metrics}
@@ -288,6 +290,8 @@ def _stamp(fields: Mapping[str, Any]) -> Stamp:
     if not isinstance(history, bool):
         raise PayloadError("wrong_type", "h")
     seq = fields.get("seq")
+    if isinstance(seq, float) and seq.is_integer():
+        seq = int(seq)  # JSON knows one kind of number: 41.0 is 41
     if seq is not None and (type(seq) is not int or not 0 <= seq <= _MAX_SEQ):
         raise PayloadError("bad_seq", str(seq)[:64])
     if "t" in fields and "ts" in fields:
