@@ -35,6 +35,12 @@ def fold(
         return _repeat(track, alarm, seen, rule, now)
     if _is_past(seen, rule):
         return _record(track, seen, rule, now)
+    if seen.edge is Edge.UPDATE and alarm is not None and alarm.cleared_at is not None:
+        # an alarm ended, not the episode: whoever ended it could not hear the sensor. What the hub
+        # knew by then is settled; what it hears now begins a new occurrence
+        if max(seen.ts, seen.received_at) <= alarm.cleared_at:
+            return Step(track)
+        seen = replace(seen, first_ts=max(seen.first_ts, min(alarm.cleared_at, seen.ts)))
     pending = _pend(track.pending, seen)
     lasted = (pending.last_ts - pending.first_ts).total_seconds()
     if seen.edge is not Edge.ONCE and lasted < rule.on_delay_s:
@@ -262,7 +268,7 @@ def _repeat(track: Track, alarm: Alarm, seen: Seen, rule: AlarmRule, now: dateti
             acked_by=None,
             ack_due_at=ack_due(severity, now),
         )
-    elif severity < alarm.severity and newer and seen.edge is Edge.UPDATE:
+    elif severity < alarm.severity and newer and _steps_down(seen):
         events.append(_shift("severity_lowered", alarm.severity, severity))
         alarm = replace(alarm, severity=severity)
     return Step(replace(track, alarm=alarm), tuple(events))
@@ -312,6 +318,11 @@ def _noted(alarm: Alarm, seen: Seen) -> Alarm:
         explain_en=seen.explain_en,
         clock_suspect=alarm.clock_suspect or "clock_suspect" in seen.flags,
     )
+
+
+def _steps_down(seen: Seen) -> bool:
+    """Whether a detector lowers its severity; that it goes on lowers nobody else's."""
+    return seen.edge is Edge.UPDATE and "ongoing" not in seen.flags
 
 
 def _joined(sources: tuple[str, ...], seen: Seen) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Seen:
         baseline: What was expected.
         unit: UCUM code of the three.
         confidence: 0 to 1.
-        flags: ``unconfirmed``, ``clock_suspect``, ``retroactive``.
+        flags: ``unconfirmed``, ``clock_suspect``, ``retroactive``, ``ongoing``.
     """
 
     edge: Edge

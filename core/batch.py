@@ -95,7 +95,8 @@ class Finding:
         confidence: 0 to 1.
         quality: The row's quality bits.
         rule_version: Version of the rule that judged.
-        flags: Further words: ``unconfirmed``, ``clock_suspect``, ``retroactive``, ``late``.
+        flags: Further words: ``unconfirmed``, ``clock_suspect``, ``retroactive``, ``late``,
+            ``ongoing`` (an update that says nothing new).
         detail: Anything else worth keeping, JSON-ready.
     """
 

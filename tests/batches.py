@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from analytics.stages.ongoing import FLAG
 from core.batch import Batch, DeviceEvent, Finding, Stage
 from devices.kind import DeviceKind
 
@@ -74,8 +75,13 @@ def in_order(found: Iterable[Finding]) -> list[Finding]:
 
 
 def told(found: Iterable[Finding]) -> list[tuple[str, str]]:
-    """Return rule and edge of each finding."""
-    return [(finding.rule_id, finding.edge.value) for finding in found]
+    """Return rule and edge of each finding that says something new."""
+    return [(finding.rule_id, finding.edge.value) for finding in news(found)]
+
+
+def news(found: Iterable[Finding]) -> list[Finding]:
+    """Return the findings but those that only tell that an episode goes on."""
+    return [finding for finding in found if FLAG not in finding.flags]
 
 
 def comparable(found: Iterable[Finding]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.stages import attitude
+from analytics.stages import attitude, ongoing
 from analytics.stages.attitude import Verdict
 from analytics.stages.columns import Columns
 from analytics.stages.explain import quantity, quantity_en
@@ -37,6 +37,7 @@ _AGREE_DEG: Final = 5.0  # ours: device's tilt and gravity tell the same angle w
 _AGREE_SHARE: Final = 0.25  # … or this share of it
 _G: Final = 1e-3  # m[g] to g
 _DOUBTFUL: Final = 0.6  # confidence of one row
+_GOES_ON: Final = Text("，仍在持续", ", and goes on")
 _BACK: Final = Text("已回到静置姿态", "back in its rest position")
 
 
@@ -51,6 +52,8 @@ class _CoverState(RestState):
         upright: Consecutive rows in which the device's own tilt is near 0.
         turned: Consecutive quiet rows in which only the device's own tilt tells an angle.
         tilted: The last of those angles.
+        told: See :class:`analytics.stages.ongoing.Told`: of the opening, and of the shift or
+            settling; ``heard`` and ``pace`` likewise.
     """
 
     by: NDArray[np.int8]
@@ -60,6 +63,9 @@ class _CoverState(RestState):
     upright: NDArray[np.int64]
     turned: NDArray[np.int64]
     tilted: Floats
+    told: NDArray[np.int64]
+    heard: NDArray[np.int64]
+    pace: NDArray[np.int64]
 
     def __init__(self) -> None:
         super().__init__(
@@ -72,6 +78,7 @@ class _CoverState(RestState):
                 "turned": Field(np.int64),
                 "tilted": Field(np.float64),
             }
+            | ongoing.fields(2)
         )
 
 
@@ -84,7 +91,7 @@ class Displacement(StatefulStage[_CoverState]):
     """
 
     name = "displacement"
-    version = 1
+    version = 2
 
     def __init__(self, kind: DeviceKind, watch: Watch) -> None:
         self._watch = watch
@@ -123,7 +130,9 @@ class Displacement(StatefulStage[_CoverState]):
             frozen=(before != 0) | (tilt > attitude.FAR_DEG),
         )
         after = self._weigh(at, tilt, verdict, before)
-        changed = (before != after) | verdict.shifts | verdict.settles | verdict.ended
+        moves = verdict.shifts | verdict.settles | verdict.ended
+        again = self._goes_on(batch.ts[rows], at, tilt, verdict, (before != after, moves))
+        changed = (before != after) | moves | again.any(1)
         for n in np.flatnonzero(changed):
             case = _Case(batch, int(rows[n]), int(at[n]), float(tilt[n]), float(verdict.angle[n]))
             found += self._opening(case, int(before[n]))
@@ -135,7 +144,28 @@ class Displacement(StatefulStage[_CoverState]):
                 found.append(self._displaced(case, how_far, score))
             elif verdict.ended[n]:
                 found.append(self._restored(case))
+            if again[n, 0]:
+                found.append(self._still_open(case))
+            if again[n, 1]:
+                found.append(self._still_moved(case))
         return found
+
+    def _goes_on(
+        self,
+        ts: NDArray[np.int64],
+        at: Rows,
+        tilt: Floats,
+        verdict: Verdict,
+        told: tuple[Bools, Bools],
+    ) -> Bools:
+        """Return ``(n, 2)`` where an opening, or a shift or settling, is told again."""
+        state = self.state
+        turned = np.where(verdict.known, verdict.angle, tilt) > attitude.FAR_DEG
+        wide = (tilt >= self._watch.open_deg) | verdict.quiet & turned
+        aside = verdict.quiet & verdict.known & (state.back[at] == 0)
+        on = np.stack([state.by[at] != 0, state.moved[at]], 1)
+        breach = np.stack([wide, aside], 1)
+        return ongoing.tell_again(state, at, ts, on=on, breach=breach, told=np.stack(told, 1))
 
     def _read(self, batch: Batch, name: str, rows: Rows) -> Floats:
         return self._columns.read(batch, name, rows).astype(np.float64)
@@ -176,13 +206,21 @@ class Displacement(StatefulStage[_CoverState]):
         for n in np.flatnonzero(tilt >= self._watch.open_deg):
             row = int(rows[n])
             at = int(state.rows(batch.device_no[[row]])[0])
-            if state.by[at]:
+            opens = not state.by[at]
+            if opens:
+                state.by[at], state.since[at] = _SUSPECT, batch.ts[row]
+            one = np.array([[True, False]])
+            again = ongoing.tell_again(
+                state, np.array([at]), batch.ts[[row]], on=one, breach=one, told=one & opens
+            )
+            if not opens and not again[0, 0]:
                 continue
-            state.by[at], state.since[at] = _SUSPECT, batch.ts[row]
             case = _Case(batch, row, at, float(tilt[n]), np.nan)
-            finding = self._own_tilt(case, Edge.OPEN, self._watch.open_deg)
+            edge = Edge.OPEN if opens else Edge.UPDATE
+            finding = self._own_tilt(case, edge, self._watch.open_deg)
             doubt = Text("（设备时钟不可信）", " (its clock is not believed)")
-            found.append(_marked(finding, "clock_suspect", doubt))
+            finding = _marked(finding, "clock_suspect", doubt)
+            found.append(finding if opens else _marked(finding, ongoing.FLAG, _GOES_ON))
         return found
 
     def _opening(self, case: "_Case", before: int) -> list[Finding]:
@@ -207,6 +245,24 @@ class Displacement(StatefulStage[_CoverState]):
         finding = self._own_tilt(case, edge, attitude.FAR_DEG)
         doubt = Text("，仅一次静止读数，待确认", " in one quiet reading, not yet confirmed")
         return [replace(_marked(finding, "unconfirmed", doubt), confidence=_DOUBTFUL)]
+
+    def _still_open(self, case: "_Case") -> Finding:
+        """Tell of an opening that goes on."""
+        if case.tilt >= self._watch.open_deg or np.isnan(case.angle):
+            limit = self._watch.open_deg if case.tilt >= self._watch.open_deg else attitude.FAR_DEG
+            finding = self._own_tilt(case, Edge.UPDATE, limit)
+        else:
+            explain = _turned(case.angle)
+            finding = self._open(case, Edge.UPDATE, explain, case.angle, attitude.FAR_DEG)
+        finding = _marked(finding, ongoing.FLAG, _GOES_ON)
+        if int(self.state.by[case.at]) == _UNCONFIRMED:
+            finding = replace(finding, flags=("unconfirmed", *finding.flags), confidence=_DOUBTFUL)
+        return finding
+
+    def _still_moved(self, case: "_Case") -> Finding:
+        """Tell of a shift or settling that goes on."""
+        finding = self._moved(case, Edge.UPDATE, _turned(case.angle))
+        return _marked(replace(finding, value=case.angle), ongoing.FLAG, _GOES_ON)
 
     def _own_tilt(self, case: "_Case", edge: Edge, limit: float) -> Finding:
         """Return a finding that rests on the tilt which the device computed itself."""
@@ -289,4 +345,8 @@ class _Case:
 def _marked(finding: Finding, flag: str, doubt: Text) -> Finding:
     """Return a finding with a flag, and the doubt behind it at the end of its sentence."""
     explain = Text(finding.explain.zh + doubt.zh, finding.explain.en + doubt.en)
-    return replace(finding, flags=(flag,), explain=explain)
+    return replace(finding, flags=(*finding.flags, flag), explain=explain)
+
+
+def _turned(angle: float) -> Text:
+    return Text(f"偏离静置姿态 {angle:.1f}°", f"turned {angle:.1f} deg from rest")

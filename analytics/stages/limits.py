@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.stages import ongoing
 from analytics.stages.columns import Columns
 from analytics.stages.comparison import Compared, Comparison
 from analytics.stages.explain import duration, quantity, quantity_en
@@ -43,6 +44,9 @@ class _LimitState(State):
     opened: NDArray[np.int64]
     suspect: NDArray[np.bool_]
     busy: NDArray[np.bool_]
+    told: NDArray[np.int64]
+    heard: NDArray[np.int64]
+    pace: NDArray[np.int64]
 
     def __init__(self, limits: int) -> None:
         steps = (limits * STEPS,)
@@ -58,6 +62,7 @@ class _LimitState(State):
                 "suspect": Field(np.bool_, (limits,)),
                 "busy": Field(np.bool_),
             }
+            | ongoing.fields(limits)
         )
 
 
@@ -70,7 +75,7 @@ class Limits(StatefulStage[_LimitState]):
     """
 
     name = "limits"
-    version = 1
+    version = 2
 
     def __init__(self, kind: DeviceKind, own: Mapping[int, Mapping[str, Any]]) -> None:
         self._limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
@@ -112,7 +117,7 @@ class Limits(StatefulStage[_LimitState]):
         at = state.rows(batch.device_no[view.row])
         ts = batch.ts[view.row][:, None]
         judged, breach, inside = view.judged.T, view.breach.T, view.inside.T
-        before = self._severities(at)
+        before, doubted = self._severities(at), state.suspect[at].copy()
 
         seen = judged & (state.judged[at] != _NEVER)
         gap = np.where(seen, ts - np.where(seen, state.judged[at], 0), 0)
@@ -132,6 +137,8 @@ class Limits(StatefulStage[_LimitState]):
         after = self._severities(at)
         found = self._changes(batch, view, at, before, after)
         found += self._suspects(batch, view, at, after)
+        told = (before != after) | (doubted != state.suspect[at])
+        found += self._ongoing(batch, view, at, after, told)
         self._forget(at)
         return found
 
@@ -224,6 +231,41 @@ class Limits(StatefulStage[_LimitState]):
                     )
                 )
         return found
+
+    def _ongoing(
+        self,
+        batch: Batch,
+        view: Compared,
+        at: Rows,
+        after: NDArray[np.int64],
+        told: NDArray[np.bool_],
+    ) -> list[Finding]:
+        """Tell from time to time that an episode goes on."""
+        state, doubted = self.state, (after == 0) & self.state.suspect[at]
+        step = np.arange(len(self._limits)) * STEPS + np.where(after, after, STEPS) - 1
+        breach = np.take_along_axis(view.breach.T, step, 1)
+        breach = np.where(doubted, view.alarming.T, breach)
+        again = ongoing.tell_again(
+            state,
+            at,
+            batch.ts[view.row],
+            on=(after > 0) | doubted,
+            breach=breach,
+            told=told,
+        )
+        return [
+            self._finding(
+                batch,
+                view,
+                int(n),
+                int(step[n, place]),
+                edge=Edge.UPDATE,
+                first_ts=int(state.opened[at[n], place]),
+                how=Text("，仍在持续", ", and goes on"),
+                flags=("clock_suspect",) * bool(doubted[n, place]) + (ongoing.FLAG,),
+            )
+            for n, place in np.argwhere(again)
+        ]
 
     def _finding(
         self,

@@ -6,10 +6,13 @@ import psycopg
 import pytest
 
 from alerts.actions import StaffActions
+from analytics.stages import build_stages
 from core.clock import ManualClock
 from core.db import Pool
 from core.errors import ConflictError, NotFoundError
 from core.model import Edge, Severity
+from devices import KINDS
+from tests.batches import Row, judge
 from tests.desk import NOON, Desk, finding, later
 
 
@@ -168,6 +171,35 @@ async def test_a_person_verifies_where_the_sensor_is_silent(
         "cleared",
         "verified",
     )
+
+
+async def test_a_cover_still_open_alarms_again_after_a_silent_sensor_was_verified(
+    desk: Desk, staff: StaffActions
+) -> None:
+    cover = await desk.cover(interval_s=1)
+    stages = build_stages(KINDS["manhole_cover"], {})
+
+    async def say(*seconds: float) -> None:
+        rows = [Row(cover, later(at), {"tilt": 95}) for at in seconds]
+        await desk.find(*judge(stages, KINDS["manhole_cover"], rows))
+        await desk.hear(cover, seconds[-1])
+        await desk.work()
+
+    await say(0)
+    (case_no,) = await desk.row("SELECT case_no FROM hub.case")
+    desk.clock.advance(5)
+    await handle(staff, str(case_no))
+    await staff.verify(str(case_no), actor="insp", passed=True, note="sensor silent, looks fine")
+    assert await desk.row("SELECT state, verify_method FROM hub.case") == ("closed", "human")
+    desk.clock.advance(5)
+    await say(10, 11, 12, 13)
+    assert await desk.rows(
+        "SELECT occurrence_no, condition_state, clear_reason FROM hub.alarm ORDER BY alarm_id"
+    ) == [(1, "cleared", "verified"), (2, "active", None)]
+    assert await desk.rows("SELECT state FROM hub.case ORDER BY case_no") == [
+        ("closed",),
+        ("dispatched",),
+    ]
 
 
 async def test_a_call_for_help_is_verified_by_a_person_alone(

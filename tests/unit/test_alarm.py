@@ -292,3 +292,30 @@ def test_a_pass_against_the_sensor_leaves_its_alarm_open() -> None:
     assert [event.action for event in events] == ["acknowledged"]
     trusted, _ = verify(alarm, "insp", at(90), trusted=True)
     assert trusted.is_final
+
+
+def test_an_episode_that_outlives_its_alarm_raises_the_next() -> None:
+    ended, _ = verify(alarm_of(fold_all(RULE, seen(Edge.OPEN))), "insp", at(30), trusted=True)
+    track = Track(None, ended)
+    old = seen(Edge.UPDATE, 20, first_ts=at(0), flags=("ongoing",))
+    assert fold(track, old, RULE, at(31)) == Step(track)
+    fresh = seen(Edge.UPDATE, 40, first_ts=at(0), flags=("ongoing",))
+    step = fold(track, fresh, RULE, at(40))
+    assert actions(step) == ["raised"]
+    assert (alarm_of(step).occurrence_no, alarm_of(step).previous_alarm_id) == (2, 1)
+    assert alarm_of(step).started_at == at(30)
+
+
+def test_an_episode_that_goes_on_is_noted_and_nobody_is_told() -> None:
+    step = fold_all(RULE, seen(Edge.OPEN), seen(Edge.UPDATE, 60, value=13.0, flags=("ongoing",)))
+    assert step.events == ()
+    alarm = alarm_of(step)
+    assert (alarm.last_seen_at, alarm.value, alarm.repeat_count) == (at(60), 13.0, 1)
+    assert alarm.version == 1
+
+
+def test_that_one_detector_goes_on_lowers_nothing_that_another_raised() -> None:
+    again = seen(Edge.UPDATE, 60, flags=("ongoing",))
+    step = fold_all(RULE, seen(Edge.OPEN), seen(Edge.OPEN, 5, severity=Severity.RED), again)
+    assert alarm_of(step).severity is Severity.RED
+    assert step.events == ()

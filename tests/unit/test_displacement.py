@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from analytics.stages import build_stages
+from analytics.stages.ongoing import FLAG
 from core.batch import Finding
 from core.model import Edge, Quality, Severity
 from devices import KINDS
-from tests.batches import HOUR, START, Row, judge, told
+from tests.batches import HOUR, SECOND, START, Row, judge, news, told
 
 COVER = KINDS["manhole_cover"]
 STREAMS = Path(__file__).parents[2].parent / "shared" / "streams" / "synthetic"
@@ -173,7 +174,7 @@ def test_nothing_is_learnt_inside_an_episode() -> None:
 def test_a_wrong_clock_hides_no_open_cover_and_tells_it_once() -> None:
     wrong = int(Quality.CLOCK_SUSPECT)
     found = find([Row(3, START + n * HOUR, {"tilt": 95}, wrong) for n in range(3)])
-    opened = [finding for finding in found if finding.rule_id == "cover_open"]
+    opened = [finding for finding in news(found) if finding.rule_id == "cover_open"]
     assert [(f.edge, f.flags) for f in opened] == [(Edge.OPEN, ("clock_suspect",))]
 
 
@@ -214,3 +215,25 @@ def test_the_labelled_covers_are_found_and_no_quiet_one_is() -> None:
     false = [name for name in names if name not in events and opened[name]]
     assert (len(hits), early, false) == (len(events), [], [])
     assert len(events) == 15
+
+
+def test_an_open_cover_that_speaks_again_is_told_again() -> None:
+    found = find([Row(3, START + at * SECOND, {"tilt": 95}) for at in (0, 1, 2, 10, 11)])
+    assert [(f.edge.value, (f.ts - START) // SECOND) for f in found] == [
+        ("open", 0),
+        ("update", 10),
+    ]
+    assert found[1].flags == (FLAG,)
+    assert found[1].explain.en == "Tilt 95 deg at or above 90 deg, and goes on"
+
+
+def test_a_cover_laid_back_in_silence_is_not_told_again() -> None:
+    rows = [Row(3, START, {"tilt": 95}), *lying(3, at=START + HOUR)]
+    assert [finding.edge.value for finding in find(rows)] == ["open", "clear"]
+
+
+def test_a_cover_that_stays_shifted_is_told_again() -> None:
+    found = find(lying(80), lying(60, turned=5.0))
+    assert told(found) == [("cover_shift", "open")]
+    assert len(found) > 50
+    assert {finding.flags for finding in found[1:]} == {(FLAG,)}

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 
 from analytics.stages import build_stages
+from analytics.stages.ongoing import FLAG
 from core.batch import Finding
 from core.model import Quality, Severity, Text
 from devices import KINDS
 from devices.kind import AlarmRule, DeviceKind, Limit, Metric
-from tests.batches import HOUR, SECOND, START, Row, judge, told
+from tests.batches import HOUR, SECOND, START, Row, judge, news, told
 
 OPEN, CLEAR, UPDATE = ("high", "open"), ("high", "clear"), ("high", "update")
 
@@ -197,7 +198,7 @@ def test_a_wrong_clock_hides_no_danger_and_tells_it_once() -> None:
     limit = Limit("level", "high", yellow=2, red=4, hold=2)
     wrong = int(Quality.CLOCK_SUSPECT)
     found = find(limit, levels(3, 5, 5, 5, quality=wrong))
-    high = [finding for finding in found if finding.rule_id == "high"]
+    high = [finding for finding in news(found) if finding.rule_id == "high"]
     assert [(f.edge.value, f.flags, f.severity.name) for f in high] == [
         ("open", ("clock_suspect",), "RED")
     ]
@@ -212,3 +213,26 @@ def test_the_first_reading_in_order_ends_what_a_wrong_clock_told() -> None:
 def test_a_counter_is_compared_in_double_precision() -> None:
     found = find(Limit("count", "high", red=123_456_789), [Row(7, START, {"count": 123_456_788})])
     assert found == []
+
+
+def test_an_episode_that_goes_on_is_told_once_a_minute() -> None:
+    found = find(Limit("level", "high", red=4), levels(5, *[6] * 200, 3, step=SECOND))
+    assert told(found) == [OPEN, CLEAR]
+    again = [finding for finding in found if FLAG in finding.flags]
+    assert [(f.edge.value, (f.ts - START) / SECOND) for f in again] == [
+        ("update", 60),
+        ("update", 120),
+        ("update", 180),
+    ]
+    assert {(f.first_ts, f.value, f.severity) for f in again} == {(START, 6, Severity.RED)}
+    assert again[0].explain.en == "Level 6 m at or above 4 m, and goes on"
+
+
+def test_the_first_breach_after_a_silence_is_told_and_no_calm_reading_is() -> None:
+    rows = [(0, 5), (1, 5), (2, 5), (6, 3.9), (7, 5), (12, 5), (13, 5)]
+    found = find(
+        Limit("level", "high", red=4, clear_margin=1),
+        [Row(7, START + at * SECOND, {"level": level}) for at, level in rows],
+    )
+    assert told(found) == [OPEN]
+    assert [(f.ts - START) / SECOND for f in found] == [0, 12]
