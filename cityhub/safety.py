@@ -71,7 +71,10 @@ async def find_unsafe_broker(settings: Settings, url: str) -> str | None:
         StartError: A NATS cannot be asked.
     """
     broker = settings.broker
-    if urlsplit(url).scheme in {"nats", "tls"}:
+    scheme = urlsplit(url).scheme
+    if scheme == "replay":
+        return None  # a file
+    if scheme in {"nats", "tls"}:
         from ingest.sources.log import find_log_problem
 
         return await find_log_problem(url, ca_file=broker.ca_file)
@@ -93,8 +96,6 @@ async def refuse_unsafe_broker(settings: Settings) -> None:
     """
     if settings.broker.url is None:
         return
-    if urlsplit(settings.broker.url.get_secret_value()).scheme == "replay":
-        return  # a file
     try:
         problem = await find_unsafe_broker(settings, settings.broker.url.get_secret_value())
     except (OSError, StartError) as error:

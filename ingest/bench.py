@@ -25,6 +25,7 @@ from devices import KINDS
 from devices.registry import kind_of
 from devices.topics import parse_topic
 from ingest.comparison import compare
+from ingest.held import find
 from ingest.mapping import FieldMapping, read_mapping
 from ingest.redrive import Connection, Redrive
 
@@ -226,7 +227,7 @@ class QuarantineBench:
 
     def _compare(self, conn: Connection, quarantine_id: int) -> dict[str, Any]:
         redrive = self._redrive(conn)
-        held = redrive.find(quarantine_id)
+        held = find(conn, quarantine_id)
         topic = parse_topic(held.topic)
         route = redrive.route(held)
         name = route.kind or (kind_of(topic.device_id) if topic else None)

@@ -11,18 +11,16 @@ duplicate + quarantined. A message of which nothing can be read stays where it i
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from core.clock import Clock
 from core.db import translated
-from core.errors import ConflictError, NotFoundError, PayloadError, StoreRejectedError
-from core.model import Quality, Text, to_micros
+from core.errors import ConflictError, PayloadError, StoreRejectedError
+from core.model import Quality, Text
 from core.settings import Ingest
 from core.tables import days_of, make_days, read_edition
 from devices import KINDS
@@ -31,6 +29,7 @@ from ingest.columns import Columns
 from ingest.contact import Contacts
 from ingest.decode import Decoder, Work
 from ingest.envelopes import native
+from ingest.held import Held, check_kept, check_open, find
 from ingest.ledger import Ledger
 from ingest.mapping import FieldMapping
 from ingest.marks import append
@@ -46,7 +45,6 @@ SOURCE: Final = "redrive"
 """The name under which the ledger keeps what was taken up again."""
 _REENCODED_BYTES: Final = 1 << 24
 
-_SELECT: Final = "SELECT * FROM hub.quarantine WHERE quarantine_id = %s"
 _SETTLE: Final = """
 UPDATE hub.quarantine SET state = %(state)s, settled_at = %(at)s, settled_by = %(by)s,
        settled_reason = %(reason)s, mapping = %(mapping)s
@@ -58,37 +56,6 @@ VALUES (%s, %s, %s, 'quarantine', %s, %s, %s)
 """
 
 Connection = psycopg.Connection[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A row of the quarantine, as far as a re-drive needs it.
-
-    Attributes:
-        quarantine_id: Its number.
-        topic: As it was kept: at most 1,024 characters.
-        payload: Its first 64 KiB.
-        length: Of the payload as it was received, in bytes.
-        received_at: First receipt, microseconds UTC.
-        record: The record that was refused; None: the whole message.
-        content_type: Its MQTT 5 content type, where there was one.
-        counts_only: It stands for messages whose bytes were not kept.
-        state: ``open``, ``redriven`` or ``discarded``.
-        settled_by: Who settled it.
-        settled_at: When.
-    """
-
-    quarantine_id: int
-    topic: str
-    payload: bytes
-    length: int
-    received_at: int
-    record: int | None
-    content_type: str | None
-    counts_only: bool
-    state: str
-    settled_by: str | None
-    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,30 +95,6 @@ class Redrive:
         self._quarantine = Quarantine(SOURCE)
         self._store = Store()
 
-    def find(self, quarantine_id: int) -> Held:
-        """Return a row of the quarantine.
-
-        Raises:
-            NotFoundError: There is none of this number.
-        """
-        with translated(), self._conn.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(_SELECT, [quarantine_id]).fetchone()
-        if row is None:
-            raise NotFoundError(f"there is no message {quarantine_id} in quarantine")
-        return Held(
-            quarantine_id=row["quarantine_id"],
-            topic=row["topic"],
-            payload=bytes(row["payload"]),
-            length=row["payload_length"],
-            received_at=to_micros(row["received_at"]),
-            record=row["record_index"],
-            content_type=row["content_type"],
-            counts_only=row["counts_only"],
-            state=row["state"],
-            settled_by=row["settled_by"],
-            settled_at=row["settled_at"],
-        )
-
     def route(self, held: Held) -> Route:
         """Return who speaks on the topic of a message, as the registry has it now."""
         topic = held.topic.encode()
@@ -166,8 +109,8 @@ class Redrive:
             NotFoundError: There is no such row.
             ConflictError: Its bytes were not kept.
         """
-        held = self.find(quarantine_id)
-        _check_kept(held)
+        held = find(self._conn, quarantine_id)
+        check_kept(held)
         return preview(self._decode(held, mapping), self._registry)
 
     def redrive(self, quarantine_id: int, mapping: FieldMapping, *, actor: str) -> Redriven:
@@ -181,10 +124,10 @@ class Redrive:
             ConflictError: It is settled already, its bytes were not kept, or nothing of it can be
                 read; noted in the audit.
         """
-        held = self.find(quarantine_id)
+        held = find(self._conn, quarantine_id)
         try:
-            _check_kept(held)
-            _check_open(held)
+            check_kept(held)
+            check_open(held)
             work = self._decode(held, mapping)
             _check_readable(work)
             ledger = self._write(held, work, mapping, actor)
@@ -207,8 +150,8 @@ class Redrive:
             NotFoundError: There is no such row.
             ConflictError: It is settled already.
         """
-        held = self.find(quarantine_id)
-        _check_open(held)
+        held = find(self._conn, quarantine_id)
+        check_open(held)
         with translated(), self._conn.transaction():
             self._settle(held, "discarded", actor, reason, None)
             self._note(actor, "discard", held, "done", {"reason": reason})
@@ -333,22 +276,3 @@ def _check_readable(work: Work) -> None:
     if not sum(map(len, work.rows)) + len(work.events) + len(work.states):
         nothing = Text("没有记录", "there is no record in it")
         raise ConflictError(sentence(work.refused[0]) if work.refused else nothing)
-
-
-def _check_open(held: Held) -> None:
-    if held.state != "open":
-        raise ConflictError(
-            Text(f"该记录已由{held.settled_by}处理", f"{held.settled_by} settled this message"),
-            by=held.settled_by or "",
-            at=held.settled_at,
-        )
-
-
-def _check_kept(held: Held) -> None:
-    if held.counts_only or len(held.payload) < held.length:
-        raise ConflictError(
-            Text(
-                "该记录只有计数或部分内容，原始报文未完整保存，无法重新处理",
-                "only a count or a part of this was kept, so it cannot be taken up again",
-            )
-        )
