@@ -44,6 +44,10 @@ let turn = Promise.resolve(); // the one session answers one message after the o
 function serve(socket) {
   let rest = Buffer.alloc(0);
   let greeted = false;
+  // What a client prepared would be in the next one's way: the session outlives them all.
+  socket.on("close", () => {
+    turn = turn.then(() => db.exec("DEALLOCATE ALL")).catch((error) => console.error(error));
+  });
   socket.on("error", () => socket.destroy());
   socket.on("data", (data) => {
     rest = Buffer.concat([rest, data]);
@@ -56,7 +60,7 @@ function serve(socket) {
     }
     let end = 0;
     while (rest.length >= end + 5 && rest.length >= end + 1 + rest.readInt32BE(end + 1)) {
-      if (rest[end] === TERMINATE) return;
+      if (rest[end] === TERMINATE) return void socket.end();
       end += 1 + rest.readInt32BE(end + 1);
     }
     if (end === 0) return;
