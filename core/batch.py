@@ -5,9 +5,9 @@
 I/O, no clock (``now`` comes in), no chance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,33 @@ class Finding:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """How an episode stands by the last finding of it.
+
+    Attributes:
+        device_no: On which device.
+        rule_id: Its rule.
+        metric: The metric judged.
+        is_open: It goes on.
+        ts: Event time of that finding, microseconds UTC.
+        first_ts: The first breaching sample, microseconds UTC.
+        severity: What the detector suggested last.
+        flags: The finding's further words.
+        detail: What else the finding kept.
+    """
+
+    device_no: int
+    rule_id: str
+    metric: str
+    is_open: bool
+    ts: int
+    first_ts: int
+    severity: Severity
+    flags: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Stage(Protocol):
     """A detector over batches of one kind, with its state inside.
 
@@ -153,4 +180,16 @@ class Stage(Protocol):
 
         Raises:
             ValueError: The bytes are no such state.
+        """
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A stage that can take up episodes which its state does not know of."""
+
+    def resume(self, episodes: Sequence[Episode]) -> None:
+        """Take over how episodes stand, in order; one that is not named stays as it is.
+
+        What was found and committed is known to alarms, so a state that is older, or lost, must
+        not contradict it: who forgot an opening would never clear it.
         """

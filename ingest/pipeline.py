@@ -153,7 +153,9 @@ class Pipeline:
 
     def _load_state(self) -> int | None:
         with translated():
-            return self._snapshots.load(self._writer.connect(), self._judge.stages)
+            return self._snapshots.load(
+                self._writer.connect(), self._judge.stages, rescores=self._offsets
+            )
 
     def _by_kind(self, events: Sequence[DeviceEvent]) -> Mapping[str, list[DeviceEvent]]:
         found: dict[str, list[DeviceEvent]] = {}

@@ -3,17 +3,20 @@
 A snapshot carries the position of the log at which it was taken. A worker on a log reads the rows
 behind it once more, for the state only, so that the state after a crash is the one before it. A
 session on an MQTT broker has no past to read: there the last seconds before a crash are missing
-from the state, and the stages learn on.
+from what the stages learnt. But what was found in these seconds is committed, and alarms know it:
+the stages take up the episodes as the findings tell them, so that nothing open is forgotten. So
+does a stage whose snapshot is missing, or of another version.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import psycopg
 
-from core.batch import Stage
-from core.model import from_micros
+from core.batch import Episode, Resumes, Stage
+from core.model import Edge, Severity, from_micros, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +26,20 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (source, kind, stage) DO UPDATE SET version = excluded.version,
     position = excluded.position, state = excluded.state, taken_at = excluded.taken_at
 """
-_LOAD: Final = (
-    "SELECT kind, stage, version, position, state FROM hub.detector_state WHERE source = %s"
-)
+_LOAD: Final = """
+SELECT kind, stage, version, position, state, taken_at FROM hub.detector_state WHERE source = %s
+"""
+_FOUND: Final = """
+SELECT f.* FROM (
+    SELECT DISTINCT ON (device_no, detector, rule_id, metric) finding_id, device_no, detector,
+           rule_id, metric, edge, ts, first_ts, severity, flags, detail
+      FROM hub.finding
+     WHERE edge <> 'once' AND detector = %s AND received_at >= coalesce(%s::timestamptz, '-infinity')
+     ORDER BY device_no, detector, rule_id, metric, finding_id DESC) AS f
+  JOIN hub.device AS d USING (device_no) WHERE d.kind = %s ORDER BY f.finding_id
+"""
+_WAITED: Final = timedelta(minutes=10)
+"""What was found in a batch after a snapshot was received at most so long before it."""
 
 Stages = Mapping[str, Sequence[Stage]]
 
@@ -62,8 +76,13 @@ class Snapshots:
         """Note that the transaction of :meth:`save` is committed."""
         self._taken = now
 
-    def load(self, conn: psycopg.Connection[Any], stages: Stages) -> int | None:
-        """Load the states of the right version.
+    def load(self, conn: psycopg.Connection[Any], stages: Stages, *, rescores: bool) -> int | None:
+        """Load the states of the right version, and take up the episodes that they do not know.
+
+        Args:
+            conn: The database.
+            stages: By kind.
+            rescores: The rows since the snapshot are read once more.
 
         Returns:
             The position at which they were taken; None: there was none to load, or they were taken
@@ -72,8 +91,9 @@ class Snapshots:
         by_name = {
             (kind, stage.name): stage for kind, several in stages.items() for stage in several
         }
-        positions = set()
-        for kind, name, version, position, state in conn.execute(_LOAD, [self._source]).fetchall():
+        positions, taken_at = set(), dict[tuple[str, str], datetime]()
+        rows = conn.execute(_LOAD, [self._source]).fetchall()
+        for kind, name, version, position, state, taken in rows:
             stage = by_name.get((kind, name))
             if stage is None or stage.version != version:
                 continue
@@ -86,4 +106,47 @@ class Snapshots:
                 )
             else:
                 positions.add(position)
+                taken_at[kind, name] = taken
+        for key, stage in by_name.items():
+            if key not in taken_at or not rescores:
+                self._take_up(conn, key[0], stage, taken_at.get(key))
         return positions.pop() if len(positions) == 1 else None
+
+    def _take_up(
+        self, conn: psycopg.Connection[Any], kind: str, stage: Stage, since: datetime | None
+    ) -> None:
+        """Have a stage take up what it found after a time; None: ever."""
+        if not isinstance(stage, Resumes):
+            return
+        after = None if since is None else since - _WAITED
+        found = conn.execute(_FOUND, [stage.name, after, kind]).fetchall()
+        if not found:
+            return
+        stage.resume(
+            [
+                Episode(
+                    device_no=device_no,
+                    rule_id=rule_id,
+                    metric=metric,
+                    is_open=edge != Edge.CLEAR.value,
+                    ts=to_micros(ts),
+                    first_ts=to_micros(first_ts),
+                    severity=Severity(severity),
+                    flags=tuple(flags),
+                    detail=detail,
+                )
+                for (
+                    _,
+                    device_no,
+                    _,
+                    rule_id,
+                    metric,
+                    edge,
+                    ts,
+                    first_ts,
+                    severity,
+                    flags,
+                    detail,
+                ) in found
+            ]
+        )

@@ -15,7 +15,7 @@ from analytics.stages.columns import Columns, outside
 from analytics.stages.explain import quantity, quantity_en
 from analytics.stages.order import live_rows, passes, starts
 from analytics.stages.state import Field, Rows, State, StatefulStage
-from core.batch import Batch, Finding
+from core.batch import Batch, Episode, Finding
 from core.model import Edge, Quality, Severity, Text
 from devices.kind import DeviceKind
 
@@ -103,6 +103,15 @@ class Care(StatefulStage[_CareState]):
             for at in passes(device_no[active])
             for finding in self._step(batch, rows[at], marked[at])
         ]
+
+    def take_up(self, row: int, episode: Episode) -> None:
+        """See :meth:`StatefulStage.take_up`."""
+        state = self.state
+        for which, fault in enumerate(_FAULTS):
+            if fault.rule_id == episode.rule_id:
+                state.on[row, which] = episode.is_open
+                state.calm[row, which] = 0
+                state.opened[row, which] = episode.first_ts
 
     def _step(self, batch: Batch, rows: Rows, marked: NDArray[np.bool_]) -> list[Finding]:
         state = self.state

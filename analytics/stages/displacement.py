@@ -24,9 +24,9 @@ from analytics.stages.attitude import Verdict
 from analytics.stages.columns import Columns
 from analytics.stages.explain import quantity, quantity_en
 from analytics.stages.order import live_rows, passes
-from analytics.stages.rest import Bools, Floats, RestState
+from analytics.stages.rest import CALIBRATION_ROWS, Bools, Floats, RestState
 from analytics.stages.state import Field, Rows, StatefulStage
-from core.batch import Batch, Finding
+from core.batch import Batch, Episode, Finding
 from core.model import Edge, Quality, Severity, Text
 from devices.kind import DeviceKind
 from devices.kind import Displacement as Watch
@@ -108,6 +108,27 @@ class Displacement(StatefulStage[_CoverState]):
             for at in passes(batch.device_no[rows])
             for finding in self._step(batch, rows[at])
         ]
+
+    def take_up(self, row: int, episode: Episode) -> None:
+        """See :meth:`StatefulStage.take_up`."""
+        state, watch = self.state, self._watch
+        opening = episode.rule_id == watch.open_rule
+        if not opening and episode.rule_id not in {watch.shift_rule, watch.settle_rule}:
+            return
+        episode_no = 0 if opening else 1
+        state.told[row, episode_no] = episode.ts
+        state.heard[row, episode_no] = episode.ts if episode.is_open else 0
+        if not opening:
+            state.moved[row] = episode.is_open
+            state.settling[row] = episode.rule_id == watch.settle_rule
+            state.displaced[row] = episode.first_ts
+            return
+        # without a reference no gravity ever says that it is over: the device's own tilt must
+        known = int(state.learnt[row]) >= CALIBRATION_ROWS
+        by = int(episode.detail.get("by", _TILT)) if known else _TILT
+        state.by[row] = by if episode.is_open else 0
+        state.gone[row] = episode.is_open and bool(by & _GRAVITY)
+        state.since[row] = episode.first_ts
 
     def _step(self, batch: Batch, rows: Rows) -> list[Finding]:
         """Step one row of each of several devices."""
@@ -327,6 +348,7 @@ class Displacement(StatefulStage[_CoverState]):
                 "noise_deg": round(float(self.state.noise[case.at]), 3),
                 "rows_learnt": int(self.state.learnt[case.at]),
                 "source": self._watch.source,
+                "by": int(self.state.by[case.at]),
             },
         )
 

@@ -23,7 +23,7 @@ from analytics.stages.explain import duration, quantity, quantity_en
 from analytics.stages.ladder import STEPS, breaching
 from analytics.stages.order import live_rows, passes, starts
 from analytics.stages.state import Field, Rows, State, StatefulStage
-from core.batch import Batch, Finding
+from core.batch import Batch, Episode, Finding
 from core.model import Edge, Severity, Text
 from devices.kind import DeviceKind, Limit
 
@@ -110,6 +110,23 @@ class Limits(StatefulStage[_LimitState]):
             for at in passes(batch.device_no[view.row])
             for finding in self._step(batch, view.take(at))
         ]
+
+    def take_up(self, row: int, episode: Episode) -> None:
+        """See :meth:`StatefulStage.take_up`."""
+        state = self.state
+        for place, limit in enumerate(self._limits):
+            if (limit.rule_id, limit.metric) != (episode.rule_id, episode.metric):
+                continue
+            steps = slice(place * STEPS, (place + 1) * STEPS)
+            doubted = episode.is_open and "clock_suspect" in episode.flags
+            state.on[row, steps] = state.run[row, steps] = state.calm[row, steps] = 0
+            state.suspect[row, place] = doubted
+            if episode.is_open:
+                step = place * STEPS + int(episode.severity) - 1
+                state.on[row, step] = not doubted
+                state.since[row, step] = state.opened[row, place] = episode.first_ts
+                state.heard[row, place] = state.told[row, place] = episode.ts
+        self._forget(np.array([row]))
 
     def _step(self, batch: Batch, view: Compared) -> list[Finding]:
         """Step one row of each of several devices."""

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from core.batch import Batch, DeviceEvent, Finding
+from core.batch import Batch, DeviceEvent, Episode, Finding
 
 _LEAST_ROWS: Final = 64
 _CHECKSUM_BYTES: Final = 4
@@ -214,6 +214,21 @@ class StatefulStage(Generic[S]):
         """Judge the devices' own events, if this stage does."""
         del events
         return []
+
+    def resume(self, episodes: Sequence[Episode]) -> None:
+        """See :meth:`core.batch.Resumes.resume`; what has no episodes takes up none."""
+        for episode in episodes:
+            row = int(self.state.rows(np.array([episode.device_no], np.int32))[0])
+            self.take_up(row, episode)
+
+    def take_up(self, row: int, episode: Episode) -> None:
+        """Take over how one episode stands.
+
+        Args:
+            row: The device's row in the state.
+            episode: The episode.
+        """
+        del row, episode
 
     def dump(self) -> bytes:
         """See :meth:`core.batch.Stage.dump`."""

@@ -12,11 +12,15 @@ import psycopg
 import pytest
 
 from analytics.stages import build_stages
+from analytics.stages.displacement import Displacement
+from analytics.stages.limits import Limits
 from core import failpoint
 from core.clock import ManualClock
 from core.errors import LeaseLostError
 from core.model import Quality, from_micros
+from devices import KINDS
 from devices.kind import DeviceKind
+from devices.native import encode_record
 from devices.registry import register
 from ingest import pipeline as pipeline_module
 from ingest.pipeline import Pipeline, StoppedError
@@ -313,6 +317,47 @@ def test_a_state_of_another_version_is_not_loaded(
     with open_pipeline(database, build_stages=again) as pipeline:
         assert again.watcher.seen == []
         assert pipeline.start() == (1, 1)
+
+
+@pytest.mark.parametrize("offsets", [True, False], ids=["log", "session"])
+@pytest.mark.parametrize("changed", [False, True], ids=["same version", "version changed"])
+def test_what_a_detector_found_open_is_cleared_after_a_crash(
+    database: str, monkeypatch: pytest.MonkeyPatch, offsets: bool, changed: bool
+) -> None:
+    (device,) = add_devices(database, "WG-1", kind="water_gauge", limits={"level": {"red": 4.0}})
+    (other,) = add_devices(database, "MH-1")
+    gauge = KINDS["water_gauge"]
+
+    def say(pipeline: Pipeline, seq: int, *, level: float, tilt: float) -> None:
+        ts = NOON_MICROS - (100 - seq) * SECOND
+        reading = encode_record(gauge, {"level": level}, ts_micros=ts, seq=seq)
+        messages = [telemetry("WG-1", reading), cover("MH-1", 100 - seq, tilt=tilt)]
+        pipeline.take(raw_batch(messages, after=2 * seq))
+
+    with open_pipeline(database, build_stages=build_stages, offsets=offsets) as pipeline:
+        say(pipeline, 0, level=1, tilt=0.5)  # a snapshot is taken with the first batch
+        for seq in (1, 2, 3):
+            say(pipeline, seq, level=5, tilt=95)
+    opened = {(device.device_no, "level_ladder", "open"), (other.device_no, "cover_open", "open")}
+    found = "SELECT device_no, rule_id, edge FROM hub.finding WHERE NOT 'ongoing' = ANY(flags)"
+    assert set(query(database, found)) == opened
+    if changed:
+        monkeypatch.setattr(Limits, "version", 1000)
+        monkeypatch.setattr(Displacement, "version", 1000)
+    with open_pipeline(database, build_stages=build_stages, offsets=offsets) as pipeline:
+        start, committed = pipeline.start()
+        assert committed == (8 if offsets else 0)
+        if offsets:  # what a worker does with the rows behind the snapshot
+            assert start == 2
+            for seq in (1, 2, 3):
+                ts = NOON_MICROS - (100 - seq) * SECOND
+                reading = encode_record(gauge, {"level": 5}, ts_micros=ts, seq=seq)
+                messages = [telemetry("WG-1", reading), cover("MH-1", 100 - seq, tilt=95)]
+                pipeline.rescore(raw_batch(messages, after=2 * seq))
+        for seq in (4, 5, 6, 7):
+            say(pipeline, seq, level=1, tilt=0.5)
+    cleared = {(number, rule, "clear") for number, rule, _ in opened}
+    assert set(query(database, found)) == opened | cleared
 
 
 # when it breaks -------------------------------------------------------------------------------
