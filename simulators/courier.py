@@ -99,7 +99,7 @@ class Courier:
                         "retry_in_s": pause,
                     },
                 )
-            _end_if_cancelled()
+            end_if_cancelled()
             await asyncio.sleep(pause * (0.5 + self._chance.random()))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
@@ -139,15 +139,13 @@ class Courier:
     async def _fly(self, client: aiomqtt.Client, number: int, room: asyncio.Semaphore) -> None:
         """Publish one message and wait for its PUBACK."""
         message = self._unacknowledged[number]
-        await client.publish(
-            message.topic, message.payload, qos=message.qos, retain=message.retain
-        )
+        await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
         del self._unacknowledged[number]
         self.acknowledged += 1
         room.release()
 
 
-def _end_if_cancelled() -> None:
+def end_if_cancelled() -> None:
     """Go on being cancelled: a task group drops that when a publication fails in the same moment.
 
     Raises:

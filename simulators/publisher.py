@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from simulators.courier import Login
+from simulators.courier import Login, end_if_cancelled
 
 T = TypeVar("T")
 
@@ -78,6 +78,7 @@ class Publisher(Generic[T]):
                 await asyncio.sleep(_PAUSE_S)  # the broker is away: again from the first in doubt
             if self._whole:
                 return
+            end_if_cancelled()
 
     async def _session(
         self, rest: Iterator[Publication[T]], ids: Iterator[int], rate: float
