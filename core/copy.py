@@ -77,11 +77,13 @@ class RowPacker:
         rows["v2"] = device_no
         nulls: list[tuple[int, NDArray[np.bool_]]] = []
         _note(nulls, 1, seq < 0)
+        unmeasured = np.isnan(values).any(), np.isnan(exact).any()
         reals, exacts = iter(values), iter(exact)
         for i, column in enumerate(self._columns, start=3):
             measured: NDArray[Any] = next(exacts) if column.exact else next(reals)
             rows[f"v{i}"] = measured
-            _note(nulls, i, np.isnan(measured))
+            if unmeasured[column.exact]:
+                _note(nulls, i, np.isnan(measured))
         rows[f"v{len(self._columns) + 3}"] = quality
         return b"".join((HEADER, self._join(rows, nulls, extra), TRAILER))
 

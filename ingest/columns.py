@@ -65,6 +65,16 @@ class Heap:
     message: list[int] = field(default_factory=list)
     odd: dict[int, Odd] = field(default_factory=dict)
 
+    def sort(self) -> None:
+        """Put records that came the exact way back in the order of their messages."""
+        if not self.odd:
+            return
+        order = sorted(range(len(self.message)), key=self.message.__getitem__)
+        self.records = [self.records[row] for row in order]
+        self.device_no = [self.device_no[row] for row in order]
+        self.message = [self.message[row] for row in order]
+        self.odd = {new: self.odd[old] for new, old in enumerate(order) if old in self.odd}
+
 
 class Columns:
     """Decoder and column maker of one kind.
@@ -98,7 +108,8 @@ class Columns:
         """Reads a payload of exactly known keys; raises ``msgspec.MsgspecError`` on any other."""
         names = [*_HEAD, *(metric.name for metric in metrics)]
         self._pack = struct.Struct(f"{len(names)}d").pack
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._buffer = bytearray()  # kept: fresh memory would cost as much again
         self._packed = _packed(names)
         self._low = np.array([[metric.low] for metric in metrics])
         self._high = np.array([[metric.high] for metric in metrics])
@@ -143,7 +154,8 @@ class Columns:
 
         Ten times as fast as an array of tuples: no number becomes a Python object again.
         """
-        data, packed = self._encode(records), self._packed
+        data, packed = self._buffer, self._packed
+        self._encode(records, data)
         start = _array_head(len(records))
         if len(data) != start + len(records) * packed.itemsize:  # a null or a switch somewhere
             return self._matrix_of_odd(records)

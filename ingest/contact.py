@@ -80,9 +80,12 @@ class Contacts:
         numbers.append(np.array([number for number, _ in others], np.int64))
         heard.append(np.array([at for _, at in others], np.int64))
         device_no, at = np.concatenate(numbers), np.concatenate(heard)
-        unique, inverse = np.unique(device_no, return_inverse=True)
-        if not len(unique):
+        if not len(device_no):
             return Heard([], [], [], [], [])
+        self._grow(int(device_no.max()))
+        if at.max() - self._written[device_no].min() < _EVERY:
+            return Heard([], [], [], [], [])  # most batches of a busy hub
+        unique, inverse = np.unique(device_no, return_inverse=True)
         contact, reading, newest = (np.full(len(unique), _NEVER) for _ in range(3))
         np.maximum.at(contact, inverse, at)
         np.maximum.at(reading, inverse[:read], at[:read])
@@ -91,7 +94,6 @@ class Contacts:
         skew = np.full(len(unique), _UNKNOWN)
         lags = np.concatenate([none, *(_lags(block) for block in rows)])
         np.minimum.at(skew, inverse[:read], lags)
-        self._grow(int(unique[-1]))
         due = contact - self._written[unique] >= _EVERY
         return Heard(
             unique[due].tolist(),

@@ -4,9 +4,10 @@ Every record of a batch ends in exactly one of the four, so the ledger can be pr
 stored + duplicate + quarantined.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -23,6 +24,8 @@ from ingest.routes import Route
 from ingest.rows import Rows
 from ingest.sources import RawBatch
 from ingest.times import ClockWatch, TimeRules, believe, both_times, lateness_of
+
+_PLACE: Final = attrgetter("place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Decoder:
     ) -> None:
         self._registry = registry
         self._columns = columns
+        self._names = tuple(columns)
         self._rules = rules
         self._clocks = ClockWatch(rules)
         self._max_payload = max_payload
@@ -125,37 +129,60 @@ class Decoder:
         """
         work = Work(raw, now)
         heaps = {name: Heap() for name in self._columns}
-        largest = self._max_payload
-        for i, (topic, payload) in enumerate(zip(raw.topics, raw.payloads, strict=True)):
-            route = routes[topic]
-            if route.fast is not None and len(payload) <= largest:
-                try:
-                    record = route.fast(payload)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    pass
-                else:
-                    heap = heaps[route.kind]
-                    heap.records.append(record)
-                    heap.device_no.append(route.device_no)
-                    heap.message.append(i)
-                    continue
-            self._exact(work, heaps, route, i)
+        found = [routes[topic] for topic in raw.topics]
+        places = np.fromiter(map(_PLACE, found), np.int16, len(found))
+        if max(map(len, raw.payloads), default=0) > self._max_payload:
+            lengths = np.fromiter(map(len, raw.payloads), np.int64, len(found))
+            places[lengths > self._max_payload] = -1
+        others = np.flatnonzero(places < 0).tolist()
+        for place in set(places.tolist()) - {-1}:
+            name = self._names[place]
+            chosen = np.flatnonzero(places == place).tolist()
+            others += self._plain(work, heaps[name], self._columns[name], found, chosen)
+        for i in sorted(others):
+            self._exact(work, heaps, found[i], i)
         for name, heap in heaps.items():
             if heap.records:
+                heap.sort()
                 self._finish(work, heap, self._columns[name])
         return work
+
+    def _plain(
+        self, work: Work, heap: Heap, columns: Columns, found: Sequence[Route], chosen: list[int]
+    ) -> list[int]:
+        """Gather the plain records among some messages of one kind; return the other messages.
+
+        The loop runs inside ``list.extend``. A payload that is refused ends it, and what was read
+        before stays; so it goes on behind that one.
+        """
+        payloads, records = work.raw.payloads, heap.records
+        reading = map(columns.decode, [payloads[i] for i in chosen])
+        others: list[int] = []
+        while True:
+            try:
+                records.extend(reading)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                others.append(len(records) + len(others))
+            else:
+                break
+        if others:
+            refused = set(others)
+            others = [chosen[place] for place in others]
+            chosen = [i for place, i in enumerate(chosen) if place not in refused]
+        heap.message += chosen
+        heap.device_no += [found[i].device_no for i in chosen]
+        return others
 
     def _finish(self, work: Work, heap: Heap, columns: Columns) -> None:
         def again(i: int) -> native.Record | None:
             try:
                 return native.read_record(native.parse(raw.payloads[i]), columns.kind)
             except PayloadError as error:
-                number = numbers[i]
+                number = heap.device_no[heap.message.index(i)]
                 work.refused.append(Refusal(i, error.code, error.detail, number))
                 return None
 
         raw = work.raw
-        numbers = dict(zip(heap.message, heap.device_no, strict=True))
         rows = columns.finish(heap, raw.payloads, raw.received_at, again, work.now)
         if not len(rows):
             return

@@ -40,6 +40,10 @@ class Ledger:
         """Count records by receive time, microseconds UTC."""
         self.received.update(_minutes(times))
 
+    def store(self, times: NDArray[np.int64]) -> None:
+        """Count records that were all new by receive time, microseconds UTC."""
+        self.stored.update(_minutes(times))
+
     def write(self, minute: int, *, taken: int, stored: int) -> None:
         """Count what the database did with so many records of one minute."""
         self.stored[minute] += stored
@@ -76,5 +80,8 @@ def _minutes(times: Sequence[int] | NDArray[np.int64]) -> dict[int, int]:
     >>> _minutes([59_000_000, 59_999_999, 60_000_000])
     {0: 2, 1: 1}
     """
-    minutes, counts = np.unique(np.asarray(times, np.int64) // MINUTE, return_counts=True)
+    minutes = np.asarray(times, np.int64) // MINUTE
+    if len(minutes) and minutes[0] == minutes[-1] and (minutes == minutes[0]).all():
+        return {int(minutes[0]): len(minutes)}  # nearly always
+    minutes, counts = np.unique(minutes, return_counts=True)
     return dict(zip(minutes.tolist(), counts.tolist(), strict=True))

@@ -41,18 +41,16 @@ class Rows:
 
     def pack(self, packer: RowPacker, rows: NDArray[np.intp] | None = None) -> bytes:
         """Return all rows, or some, as a COPY BINARY stream."""
-        extra = self.extra
-        if rows is None:
-            rows = np.arange(len(self))
-        elif extra:
+        extra, some = self.extra, slice(None) if rows is None else rows
+        if rows is not None and extra:
             extra = {i: extra[row] for i, row in enumerate(rows.tolist()) if row in extra}
         return packer.pack(
-            ts=self.batch.ts[rows],
-            seq=self.seq[rows],
-            device_no=self.batch.device_no[rows],
-            values=self.batch.values[:, rows],
-            exact=self.batch.exact[:, rows],
-            quality=self.batch.quality[rows],
+            ts=self.batch.ts[some],
+            seq=self.seq[some],
+            device_no=self.batch.device_no[some],
+            values=self.batch.values[:, some],
+            exact=self.batch.exact[:, some],
+            quality=self.batch.quality[some],
             extra=extra,
         )
 

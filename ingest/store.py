@@ -87,16 +87,16 @@ class Store:
         def merge(some: Sequence[int]) -> int:
             return self._tables.merge(conn, rows, np.array(some, np.intp))
 
-        put: Callable[[Sequence[int]], int] = merge
         if way is Way.COPY:
             self._tables.copy(conn, rows)
-            put = len
+            ledger.store(rows.batch.rx)
+            return []
         every, received = range(len(rows)), rows.batch.rx.tolist()
         return [
             Refusal(
                 int(rows.message[row]), "store_rejected", detail, int(rows.batch.device_no[row])
             )
-            for row, detail in _put(conn, every, received, put, ledger=ledger, way=way)
+            for row, detail in _put(conn, every, received, merge, ledger=ledger, way=way)
         ]
 
 

@@ -18,6 +18,7 @@ from core.model import Quality
 
 HISTORY: Final = int(Quality.LATE | Quality.DUPLICATE_TIME | Quality.BACKLOG)
 """Rows that are stored and never sound."""
+_SMALL: Final = (1 << 16) - 1
 _SKIPPED: Final = HISTORY | int(Quality.CLOCK_SUSPECT)
 
 
@@ -37,7 +38,16 @@ def live_rows(batch: Batch) -> Rows:
 def sorted_rows(batch: Batch, wanted: NDArray[np.bool_]) -> Rows:
     """Return the wanted rows, sorted by device, time and arrival."""
     rows = np.flatnonzero(wanted)
-    return rows[np.lexsort((batch.ts[rows], batch.device_no[rows]))]
+    device_no, ts = batch.device_no[rows], batch.ts[rows]
+    if len(rows) and device_no.max() <= _SMALL:
+        # Numbers of two bytes are sorted without comparing; then each device is nearly always in
+        # the order of time already. Half the cost.
+        order = np.argsort(device_no.astype(np.uint16), kind="stable")
+        later = ts[order]
+        same = device_no[order]
+        if ((later[1:] >= later[:-1]) | (same[1:] != same[:-1])).all():
+            return rows[order]
+    return rows[np.lexsort((ts, device_no))]
 
 
 def starts(device_no: NDArray[np.int32]) -> NDArray[np.bool_]:
