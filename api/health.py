@@ -28,6 +28,7 @@ from api.routers.operations import INTERVALS, LEDGER_WINDOW
 from api.shapes import Instant, Shape, Words
 from api.store import Row, look
 from core.errors import StoreUnavailableError
+from core.metrics import LOG_FULL
 from core.presence import (
     SILENT_S,
     Presence,
@@ -131,6 +132,8 @@ def judge(state: State, now: datetime) -> list[CheckShape]:
     difference = state.ledger["difference"]
     silent = silent_roles(state.roles)
     held = greatest(state.roles, "cityhub_ingest_oldest_unacked_seconds")
+    room = greatest(state.roles, "cityhub_log_limit_bytes")
+    fill = greatest(state.roles, "cityhub_log_bytes") / room if room else 0.0
     return [
         _check(
             "ingest",
@@ -143,6 +146,12 @@ def judge(state: State, now: datetime) -> list[CheckShape]:
             held <= UNCOMMITTED_S,
             f"最早未入库的消息等待 {round(held)} 秒",
             f"the oldest message not committed waits {round(held)} s",
+        ),
+        _check(
+            "log",
+            fill < LOG_FULL,
+            f"消息日志已用 {fill:.0%}，满后设备将被拒收并重发",
+            f"the log is {fill:.0%} full; a full one refuses devices, which then send again",
         ),
         _check(
             "source",

@@ -25,7 +25,7 @@ import psycopg
 from cityhub.binaries import nats_server
 from cityhub.child import Child, Program
 from cityhub.folder import DataFolder, room_for, write_closed
-from cityhub.ports import LOOPBACK, free_port, keep_port
+from cityhub.ports import LOOPBACK, free_port, keep_port, remembered
 from core.errors import CityhubError, StartError
 from core.settings import Embedded
 from devices.secret import device_secret, secret_hash
@@ -37,6 +37,9 @@ HUB: Final = "hub"
 SIMULATOR: Final = "simulator"
 _MAX_PAYLOAD: Final = 1_114_112
 _PATIENCE_S: Final = 60.0
+_LOG_SHARE: Final = 0.6
+_WAITING_SHARE: Final = 0.3
+"""Of the quota; the rest is for what the server itself keeps."""
 SELECT_LOGINS: Final = """
 SELECT device_id, secret_hash FROM hub.device
  WHERE secret_hash IS NOT NULL AND state <> 'retired' ORDER BY device_id
@@ -132,11 +135,13 @@ class EmbeddedBroker:
         self._own = folder.server("nats")
         self._config = self._own / "nats.conf"
         self._store = self._own / "store"
+        self._quota_file = self._own / "quota"
         self._settings = settings
         self._say = say
         self._nats_port = 0
         self._logins: list[Login] = []
         self._child: Child | None = None
+        self._quota = settings.max_log_bytes
         self.mqtt_port = 0
 
     @property
@@ -225,6 +230,9 @@ class EmbeddedBroker:
     async def _run(self, program: Path, first: Login | None = None) -> None:
         from ingest.sources.log import make_log, touch_mqtt
 
+        # With less than its streams were promised the server would not open them.
+        self._quota = max(self._settings.max_log_bytes, remembered(self._quota_file))
+        write_closed(self._quota_file, f"{self._quota}\n")
         self._write()
         self._child = Child(
             Program(
@@ -245,7 +253,11 @@ class EmbeddedBroker:
                 await _knock(self._nats_port, self.mqtt_port)
                 if first:
                     await touch_mqtt(LOOPBACK, self.mqtt_port, first.user, first.password)
-                await make_log(self.url)
+                held = await make_log(
+                    self.url,
+                    max_bytes=int(_LOG_SHARE * self._settings.max_log_bytes),
+                    waiting_bytes=int(_WAITING_SHARE * self._settings.max_log_bytes),
+                )
             except (OSError, CityhubError) as error:
                 if time.monotonic() - start > _PATIENCE_S:
                     self.stop()
@@ -255,6 +267,8 @@ class EmbeddedBroker:
                     ) from error
                 await asyncio.sleep(0.05)
             else:
+                if held:
+                    write_closed(self._quota_file, f"{self._settings.max_log_bytes}\n")
                 return
 
     def _write(self) -> None:
@@ -270,7 +284,7 @@ server_name: cityhub
 listen: "{LOOPBACK}:{self._nats_port}"
 max_payload: {_MAX_PAYLOAD}
 jetstream {{ store_dir: {json.dumps(str(self._store))}, max_mem: 64MB, \
-max_file: {settings.max_log_bytes}, sync_interval: "{settings.sync_interval}" }}
+max_file: {self._quota}, sync_interval: "{settings.sync_interval}" }}
 mqtt {{ listen: "{LOOPBACK}:{self.mqtt_port}", stream_replicas: 1 }}
 authorization {{
   timeout: 5

@@ -15,10 +15,12 @@ from cityhub import access
 from cityhub.binaries import nats_server, postgres_home
 from cityhub.safety import find_unsafe, find_unsafe_broker
 from core.errors import CityhubError, ConfigError, StartError
+from core.metrics import LOG_FULL
 from core.migrate import schema_files
 from core.presence import SELECT_ROLES, SILENT_S, Presence, read_roles, youngest
 from core.settings import Settings
 from core.tables import read_edition
+from ingest.sources.log import read_fill
 
 _LEAST_FREE: Final = 0.1
 _LEDGER: Final = "SELECT name FROM hub.schema_file"
@@ -129,6 +131,11 @@ async def _broker(settings: Settings) -> str:
         return f"{hosts}, looked at by the role ingest when it started"
     if problem := await find_unsafe_broker(settings, url):
         raise StartError(problem)
+    if is_log and (fill := await read_fill(url, ca_file=settings.broker.ca_file)) >= LOG_FULL:
+        raise StartError(
+            f"{hosts}, its log is {fill:.0%} full of what is not stored yet: see that 'cityhub"
+            " ingest' runs and keeps up; a full log refuses devices, which then send again"
+        )
     return f"{hosts}, {'its log is whole' if is_log else 'keeps the hub and devices apart'}"
 
 

@@ -48,7 +48,7 @@ def take_port(wanted: int, *, what: str, setting: str, host: str = LOOPBACK) -> 
 def keep_port(wanted: int, file: Path, *, what: str, setting: str, host: str = LOOPBACK) -> int:
     """Like :func:`take_port`, but for 0 prefer the port of the last start."""
     if wanted == 0:
-        wanted = _remembered(file)
+        wanted = remembered(file)
         if wanted == 0 or not is_free(wanted, host):
             wanted = free_port()
             write_closed(file, f"{wanted}\n")
@@ -56,7 +56,8 @@ def keep_port(wanted: int, file: Path, *, what: str, setting: str, host: str = L
     return take_port(wanted, what=what, setting=setting, host=host)
 
 
-def _remembered(file: Path) -> int:
+def remembered(file: Path) -> int:
+    """Return the number that a file keeps, 0 where there is none."""
     try:
         return int(file.read_text("ascii"))
     except (FileNotFoundError, ValueError):

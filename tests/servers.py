@@ -52,10 +52,13 @@ def missing(what: str, remedy: str) -> None:
 class Nats:
     """The embedded broker as ``cityhub up`` runs it, on free ports."""
 
-    def __init__(self, folder: DataFolder, *, sync: str = "2m") -> None:
-        self._broker = EmbeddedBroker(
-            folder, Embedded(mqtt_port=0, nats_port=0, sync_interval=sync), say=lambda _: None
+    def __init__(
+        self, folder: DataFolder, *, sync: str = "2m", max_log_bytes: int = 8 << 30
+    ) -> None:
+        settings = Embedded(
+            mqtt_port=0, nats_port=0, sync_interval=sync, max_log_bytes=max_log_bytes
         )
+        self._broker = EmbeddedBroker(folder, settings, say=lambda _: None)
         self._devices: list[Login] = []
 
     @property
@@ -181,9 +184,9 @@ def _says(argv: Sequence[str]) -> str:
     return (said.stdout or said.stderr).splitlines()[0].strip()
 
 
-def run_nats(folder: DataFolder) -> Nats:
+def run_nats(folder: DataFolder, *, max_log_bytes: int = 8 << 30) -> Nats:
     """Return a started broker, for fixtures outside of any event loop."""
-    server = Nats(folder)
+    server = Nats(folder, max_log_bytes=max_log_bytes)
     asyncio.run(server.start())
     return server
 

@@ -7,10 +7,17 @@ acknowledged messages were missing in one (measured). So the stream HUB is sourc
 
 ``$MQTT_msgs`` exists only after the first MQTT client of the account, hence :func:`touch_mqtt`: it
 comes before any device may publish, or the first messages are acknowledged and forgotten.
+
+Where the disk is limited, HUB has a share of it and refuses what does not fit; then messages wait
+in ``$MQTT_msgs``, which has a share, too. When that is full, devices get no acknowledgement and
+send again: nothing is dropped. Both shares stay below the quota, since a server at its quota
+may forget what it was about to copy from one to the other.
 """
 
 import asyncio
+import math
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +28,7 @@ from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
+    DiscardPolicy,
     StreamConfig,
     StreamConsumerSource,
     StreamSource,
@@ -34,6 +42,10 @@ from ingest.nats_wire import STREAM
 KEPT_H: Final = 72
 """Hours for which the log can be read again."""
 
+TRIM_FROM: Final = 0.5
+TRIM_TO: Final = 0.4
+"""A limited log that is fuller than the first share of its limit is trimmed to the second."""
+
 _MQTT_STREAM: Final = "$MQTT_msgs"
 _CONSUMER: Final = "hubsrc"
 _DELIVER: Final = "hubsrc.deliver"
@@ -44,16 +56,25 @@ _SAFE_COPIES: Final = 3
 
 
 async def make_log(
-    url: str, *, replicas: int = 1, max_bytes: int = -1, ca_file: Path | None = None
-) -> None:
-    """Make the durable consumer and the stream HUB where they are missing.
+    url: str,
+    *,
+    replicas: int = 1,
+    max_bytes: int = -1,
+    waiting_bytes: int = -1,
+    ca_file: Path | None = None,
+) -> bool:
+    """Make the durable consumer and the stream HUB where they are missing, with their limits.
 
     Args:
         url: ``nats://user:password@host:port``.
         replicas: Copies of the log in a cluster; explicit, since a cluster that is just forming
             would choose two.
         max_bytes: The most disk the log takes; -1: what the server's limit allows.
+        waiting_bytes: The most disk for messages that do not fit into the log yet; -1 likewise.
         ca_file: CA certificate for TLS; None: the system's.
+
+    Returns:
+        Whether the limits hold; one below what is there already holds only when that is stored.
 
     Raises:
         StartError: The server cannot be reached, refuses, or has had no MQTT client yet.
@@ -61,7 +82,10 @@ async def make_log(
     try:
         client = await connect(url, ca_file=ca_file)
         try:
-            await _make(client.jetstream(timeout=_TIMEOUT_S), replicas, max_bytes)
+            js = client.jetstream(timeout=_TIMEOUT_S)
+            await _make(js, replicas)
+            limits = {STREAM: max_bytes, _MQTT_STREAM: waiting_bytes}
+            return all([await _limit(js, *limit) for limit in limits.items()])
         finally:
             await client.close()
     except (NatsError, OSError) as error:
@@ -99,6 +123,46 @@ async def find_end(url: str, *, ca_file: Path | None = None) -> int:
     except (NatsError, OSError) as error:
         raise StartError(f"the NATS cannot be asked: {error}") from error
     return int(info.state.last_seq)
+
+
+async def read_fill(url: str, *, ca_file: Path | None = None) -> float:
+    """Return how much of the log's limit is taken, 0 to 1; 0 where it has none.
+
+    Raises:
+        StartError: The server cannot be asked, or has no log.
+    """
+    try:
+        client = await connect(url, ca_file=ca_file)
+        try:
+            info = await client.jetstream(timeout=_TIMEOUT_S).stream_info(STREAM)
+        finally:
+            await client.close()
+    except (NatsError, OSError) as error:
+        raise StartError(f"the NATS cannot be asked: {error}") from error
+    limit = info.config.max_bytes or 0
+    return info.state.bytes / limit if limit > 0 else 0.0
+
+
+async def trim(js: JetStreamContext, position: int) -> int:
+    """Make room in a log that is half full: drop its oldest messages, none that is not committed.
+
+    Args:
+        js: The log's server.
+        position: The last message that is committed.
+
+    Returns:
+        How many messages were dropped.
+    """
+    info = await js.stream_info(STREAM)
+    limit, state = info.config.max_bytes or 0, info.state
+    if limit <= 0 or state.bytes <= TRIM_FROM * limit:
+        return 0
+    share = 1 - TRIM_TO * limit / state.bytes
+    upto = min(position, state.first_seq - 1 + math.ceil(share * state.messages))
+    if upto < state.first_seq:
+        return 0
+    await js.purge_stream(STREAM, seq=upto + 1)
+    return upto + 1 - state.first_seq
 
 
 async def touch_mqtt(host: str, port: int, user: str, password: str) -> None:
@@ -140,7 +204,7 @@ async def connect(url: str, *, ca_file: Path | None = None) -> Client:
     )
 
 
-async def _make(js: JetStreamContext, replicas: int, max_bytes: int) -> None:
+async def _make(js: JetStreamContext, replicas: int) -> None:
     try:
         await js.consumer_info(_MQTT_STREAM, _CONSUMER)
     except NotFoundError:
@@ -153,7 +217,6 @@ async def _make(js: JetStreamContext, replicas: int, max_bytes: int) -> None:
                 name=STREAM,
                 num_replicas=replicas,
                 max_age=KEPT_H * 3600,
-                max_bytes=max_bytes,
                 sources=[
                     StreamSource(
                         name=_MQTT_STREAM,
@@ -162,6 +225,18 @@ async def _make(js: JetStreamContext, replicas: int, max_bytes: int) -> None:
                 ],
             )
         )
+
+
+async def _limit(js: JetStreamContext, stream: str, max_bytes: int) -> bool:
+    """Have a stream refuse what is beyond a limit, -1: as it is; return whether it now does."""
+    if max_bytes < 0:
+        return True
+    info = await js.stream_info(stream)
+    # Below what it holds a limit might drop messages: it comes down with a later start.
+    limit = max(max_bytes, info.state.bytes)
+    if info.config.max_bytes != limit or info.config.discard != DiscardPolicy.NEW:
+        await js.update_stream(replace(info.config, max_bytes=limit, discard=DiscardPolicy.NEW))
+    return limit == max_bytes
 
 
 async def _make_consumer(js: JetStreamContext, replicas: int) -> None:

@@ -2,6 +2,9 @@
 
 A log without its durable source looks well from within: it simply gets nothing. So its set-up is
 looked at for as long as the role runs, over a connection of its own that never delays the reader.
+
+A log with a limit is trimmed here, too: of what is committed only, the oldest first, so that a
+limit is reached only by what nobody has stored yet.
 """
 
 import asyncio
@@ -14,11 +17,12 @@ from nats.js import JetStreamContext
 
 from core.metrics import LAG, LOG_BYTES, LOG_LIMIT_BYTES, LOG_WHOLE
 from ingest.nats_wire import STREAM
-from ingest.sources.log import connect, find_problem
+from ingest.sources.log import connect, find_problem, trim
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 5.0
+_AGAIN_S: Final = 0.5
 _TIMEOUT_S: Final = 5.0
 
 
@@ -53,7 +57,8 @@ async def watch_log(
                             "the log is not whole", extra={"source": reader.name, "reason": problem}
                         )
                     said = problem
-                    await asyncio.sleep(every)
+                    trimmed = not problem and await trim(js, reader.position)
+                    await asyncio.sleep(min(every, _AGAIN_S) if trimmed else every)
             finally:
                 await client.close()
         except (NatsError, OSError) as error:  # the reader itself says that the log is away
