@@ -26,6 +26,7 @@ from ingest.judge import BuildStages, Judge
 from ingest.ledger import Ledger
 from ingest.payload_watch import PayloadWatch
 from ingest.routes import Routes
+from ingest.slow_clocks import SlowClocks
 from ingest.snapshots import Snapshots
 from ingest.sources import RawBatch
 from ingest.times import TimeRules
@@ -78,6 +79,7 @@ class Pipeline:
             max_payload=settings.max_payload,
             max_records=settings.max_records,
         )
+        self._clocks = SlowClocks()
         self._payloads = PayloadWatch()
         self._chatter = Chatter(settings.chatty_per_minute)
         self._judge = Judge(build_stages, self._registry.limits)
@@ -130,6 +132,7 @@ class Pipeline:
     def _judged(self, raw: RawBatch) -> Work:
         self._insist(lambda: self._learn(raw.topics))
         work = self._decoder.decode(raw, self._routes.cache, self._clock.micros())
+        self._clocks.correct(work)
         work.findings += self._chatter.look(work.rows, work.now)
         for rows in work.rows:
             work.findings += self._judge.step(rows.batch)
@@ -153,9 +156,9 @@ class Pipeline:
 
     def _load_state(self) -> int | None:
         with translated():
-            return self._snapshots.load(
-                self._writer.connect(), self._judge.stages, rescores=self._offsets
-            )
+            conn = self._writer.connect()
+            self._clocks.load(conn)
+            return self._snapshots.load(conn, self._judge.stages, rescores=self._offsets)
 
     def _by_kind(self, events: Sequence[DeviceEvent]) -> Mapping[str, list[DeviceEvent]]:
         found: dict[str, list[DeviceEvent]] = {}
