@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cityhub.commands import Commands, add_command, add_group, add_json
+from cityhub.commands import Commands, add_command, add_group, add_json, load
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -20,7 +20,8 @@ def add(commands: Commands) -> None:
         "  cityhub simulate scenes\n"
         "  cityhub simulate start cover_stolen --target MH-0007\n"
         "  cityhub simulate status\n"
-        "  cityhub simulate stop cover_stolen-1",
+        "  cityhub simulate stop cover_stolen-1\n"
+        "  cityhub simulate load run.jsonl --rate 1000 && cityhub simulate score run.jsonl",
     )
     run = add_command(group, "run", _run, "be all devices of a city until Ctrl-C")
     run.add_argument("--devices", type=Path, required=True, metavar="FILE", help="devices.csv")
@@ -53,6 +54,7 @@ def add(commands: Commands) -> None:
     status = add_command(
         group, "status", _status, "which scenes are on, and how the fleet does", aliases=["list"]
     )
+    load.add(group)
     for parser in (start, stop, repair, status):
         parser.add_argument("--control", type=Path, metavar="SOCKET", help="the simulator's socket")
         add_json(parser)

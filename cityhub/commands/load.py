@@ -1,0 +1,131 @@
+"""``cityhub simulate load`` and ``score``: load with a ledger of its own, and its judge."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from cityhub.commands import add_command, add_json
+
+if TYPE_CHECKING:
+    from cityhub.commands import Commands
+    from core.settings import Settings
+    from simulators.courier import Login
+
+
+def add(group: "Commands") -> None:
+    """Add the commands to ``simulate``."""
+    load = add_command(group, "load", _load, "plain readings at a steady rate, with a ledger")
+    load.add_argument("ledger", type=Path, metavar="FILE", help="every PUBACK, for 'score'")
+    load.add_argument("--devices", type=int, default=50, metavar="N", help="how many speak (50)")
+    load.add_argument("--kind", default="manhole_cover", help="of which kind (manhole_cover)")
+    load.add_argument("--rate", type=float, default=500.0, help="messages a second (500)")
+    load.add_argument("--messages", type=int, default=10_000, metavar="N", help="in all (10000)")
+    load.add_argument("--thefts", type=int, default=0, metavar="N", help="so many covers open")
+    score = add_command(group, "score", _score, "hold a run's ledger against the hub; 1 if unsound")
+    score.add_argument("ledger", type=Path, metavar="FILE", help="what 'load' wrote")
+    score.add_argument(
+        "--received", type=Path, metavar="FILE", help="journal of the platform's stand-in"
+    )
+    score.add_argument(
+        "--feed", type=Path, metavar="FILE", help="event ids a client of the feed saw, one a line"
+    )
+    add_json(score)
+
+
+def _load(settings: "Settings", arguments: argparse.Namespace) -> None:
+    import asyncio
+    import time
+
+    from cityhub.access import database_url
+    from core.clock import SystemClock
+    from core.errors import ConfigError
+    from simulators.load import Load, kind_named, run_load
+
+    try:
+        kind = kind_named(arguments.kind)
+    except ValueError as error:
+        raise ConfigError(f"--kind: {error}") from error
+    if arguments.thefts and kind.name != "manhole_cover":
+        raise ConfigError("--thefts: only manhole covers are opened")
+    login = _login(settings)
+    devices = [f"LOAD-{kind.id_prefix}-{n:04}" for n in range(arguments.devices)]
+    _register(database_url(settings), kind.name, devices)
+    clock = SystemClock()
+    load = Load(
+        kind,
+        devices,
+        arguments.messages,
+        first_seq=clock.micros() // 1000,  # no two runs share a counter
+        thefts=arguments.thefts,
+        dispatched=bool(arguments.thefts and settings.dispatch.url),
+    )
+    start = time.monotonic()
+    sent = asyncio.run(
+        run_load(load, login, rate=arguments.rate, ledger=arguments.ledger, clock=clock)
+    )
+    took = time.monotonic() - start
+    print(
+        f"{arguments.messages} readings acknowledged in {took:.1f} s"
+        f" ({arguments.messages / took:.0f}/s), {sent.resent} of them sent again"
+    )
+
+
+def _register(url: str, kind: str, devices: list[str]) -> None:
+    import psycopg
+
+    from core.errors import ConflictError
+    from devices.registry import register
+
+    with psycopg.connect(url, autocommit=True) as conn:
+        for device_id in devices:
+            try:
+                register(conn, device_id, kind)
+            except ConflictError:
+                continue  # of an earlier run
+
+
+def _login(settings: "Settings") -> "Login":
+    from core.errors import ConfigError
+    from simulators.courier import Login
+
+    url = settings.broker.url.get_secret_value() if settings.broker.url is not None else ""
+    parts = urlsplit(url)
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise ConfigError(
+            "simulated devices need CITYHUB_BROKER_URL=mqtt://user:password@host:port"
+        )
+    return Login(
+        parts.hostname,
+        parts.port or 1883,
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.password) if parts.password else None,
+    )
+
+
+def _score(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    import psycopg
+
+    from cityhub.access import database_url
+    from core.errors import ConfigError
+    from simulators.oracle import score
+    from simulators.run_ledger import read_run
+
+    try:
+        run = read_run(arguments.ledger)
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    with psycopg.connect(database_url(settings)) as conn:
+        found = score(conn, run, received=arguments.received, feed=arguments.feed)
+    if arguments.json:
+        print(json.dumps({**asdict(found), "sound": found.sound}, ensure_ascii=False))
+    else:
+        print(f"{found.sent} sent, {found.acked} acknowledged, {found.stored} stored")
+        for one in found.verdicts:
+            examples = f": {', '.join(one.examples)}" if one.examples else ""
+            print(f"  {one.letter}  {one.breaches:>6}  {one.asks}{examples}")
+        print("sound" if found.sound else "UNSOUND")
+    return 0 if found.sound else 1
