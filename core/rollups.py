@@ -198,10 +198,14 @@ def roll_finer(table: RollupTable) -> sql.Composed:
 
 
 def upsert(table: RollupTable, query: sql.Composed) -> sql.Composed:
-    """Return the statement that writes what a query rolled up, over what is there."""
+    """Return the statement that writes what a query rolled up, over what is there.
+
+    In the order of the key: what is computed together lies together, a device beside itself, and a
+    year of hours that came late is some hundred pages instead of as many as hours.
+    """
     names = [figure(column.name, word) for column in table.reading.columns for word in FIGURES]
     return sql.SQL(
-        "INSERT INTO {table} (at, device_no, {names}) {query}"
+        "INSERT INTO {table} (at, device_no, {names}) {query} ORDER BY 2, 1"
         " ON CONFLICT (device_no, at) DO UPDATE SET {sets}"
     ).format(
         table=table.identifier,
