@@ -64,6 +64,7 @@ SELECT w.device_no, w.rule_id, s.last_ts AS heard, s.last_contact_at AS contact 
 ) AS w LEFT JOIN hub.device_seen AS s USING (device_no)
  WHERE NOT EXISTS (SELECT 1 FROM hub.finding AS f
                     WHERE f.finding_id > %(position)s AND f.device_no = w.device_no)
+ ORDER BY w.device_no, w.rule_id
 """)
 # the alarms of a device that fell silent stay, and say so
 _STALE: Final = """

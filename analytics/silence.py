@@ -46,6 +46,7 @@ SELECT_FLEET: Final = """
 SELECT d.device_no, d.device_id, d.kind, d.gateway, d.feeder, d.interval_s, s.last_contact_at
   FROM hub.device d JOIN hub.device_seen s USING (device_no)
  WHERE d.state = 'active'
+ ORDER BY d.device_no
 """
 SELECT_CARRIERS: Final = "SELECT device_id, device_no FROM hub.device WHERE kind = ANY(%s)"
 SELECT_MEMORY: Final = """
