@@ -30,6 +30,8 @@ class Batch:
         exact: ``(k, n) float64``, likewise for coordinates and counters (``f8`` metrics).
         quality: ``(n,) int16`` bits of :class:`core.model.Quality`; stages may OR into it.
         now: The hub's time of this batch, microseconds UTC.
+        device_ts: ``(n,) int64`` what the devices said of the time, microseconds UTC, anything
+            where they said nothing; None: not kept.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Batch:
     exact: NDArray[np.float64]
     quality: NDArray[np.int16]
     now: int
+    device_ts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.device_no)

@@ -239,6 +239,7 @@ class Columns:
             exact=values[count:],
             quality=quality,
             now=now,
+            device_ts=device,
         )
         key = _key(seq, values, device)
         return Rows(self.kind, batch, key, texts, device, message)

@@ -23,7 +23,7 @@ from ingest.envelopes import native
 from ingest.routes import Route
 from ingest.rows import Rows
 from ingest.sources import RawBatch
-from ingest.times import ClockWatch, TimeRules, believe, both_times, lateness_of
+from ingest.times import TimeRules, believe, both_times, lateness_of
 
 _PLACE: Final = attrgetter("place")
 
@@ -115,7 +115,6 @@ class Decoder:
         self._columns = columns
         self._names = tuple(columns)
         self._rules = rules
-        self._clocks = ClockWatch(rules)
         self._max_payload = max_payload
         self._max_records = max_records
 
@@ -184,11 +183,8 @@ class Decoder:
 
         raw = work.raw
         rows = columns.finish(heap, raw.payloads, raw.received_at, again, work.now)
-        if not len(rows):
-            return
-        work.rows.append(rows)
-        batch = rows.batch
-        work.findings += self._clocks.look(batch.device_no, rows.device_ts, batch.rx, batch.quality)
+        if len(rows):
+            work.rows.append(rows)
 
     def _exact(self, work: Work, heaps: Mapping[str, Heap], route: Route, i: int) -> None:
         """Take one message apart with every check."""
@@ -277,8 +273,6 @@ class Decoder:
             rules=self._rules,
             lateness=lateness_of(KINDS.get(device.kind)),
         )
-        number = np.array([device.device_no], np.int32)
-        work.findings += self._clocks.look(number, given, rx, times.quality)
         quality = int(times.quality[0])
         extra: dict[str, Any] = {}
         if len(times.odd):

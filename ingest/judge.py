@@ -122,4 +122,5 @@ def _take(batch: Batch, rows: NDArray[np.intp]) -> Batch:
         exact=np.ascontiguousarray(batch.exact[:, rows]),
         quality=batch.quality[rows],
         now=batch.now,
+        device_ts=None if batch.device_ts is None else batch.device_ts[rows],
     )

@@ -11,12 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.batch import Finding
-from core.model import Edge, Quality, Severity, Text
+from core.model import Quality
 from devices.kind import DeviceKind
 
 _SECOND: Final = 1_000_000
-_HOUR: Final = 3600 * _SECOND
 FAR_APART: Final = 60 * _SECOND
 """Device time and receipt further apart than this: both are kept."""
 
@@ -96,54 +94,3 @@ def lateness_of(kind: DeviceKind | None) -> int:
     """Return the age from which on no rule of a kind would sound, in microseconds."""
     rules = kind.rules if kind is not None else ()
     return round(max((rule.allowed_lateness_s for rule in rules), default=900.0) * _SECOND)
-
-
-class ClockWatch:
-    """Tells maintainers of clocks that are wrong, once a device and hour."""
-
-    def __init__(self, rules: TimeRules) -> None:
-        self._limit = rules.future / _SECOND
-        self._told: dict[int, int] = {}
-
-    def look(
-        self,
-        device_no: NDArray[np.int32],
-        device: NDArray[np.int64],
-        rx: NDArray[np.int64],
-        quality: NDArray[np.int16],
-    ) -> list[Finding]:
-        """Return the findings on some rows, each argument ``(n,)`` as in :func:`believe`."""
-        found = []
-        for row in np.flatnonzero(quality & Quality.CLOCK_SUSPECT):
-            number, at = int(device_no[row]), int(rx[row])
-            if at - self._told.get(number, -_HOUR) >= _HOUR:
-                self._told[number] = at
-                found.append(self._finding(number, int(device[row]), at, int(quality[row])))
-        return found
-
-    def _finding(self, device_no: int, device: int, rx: int, quality: int) -> Finding:
-        offset = (device - rx) / _SECOND
-        zh, en = ("快", "ahead") if offset > 0 else ("慢", "behind")
-        hours = abs(offset) / 3600
-        return Finding(
-            device_no=device_no,
-            rule_id="clock_wrong",
-            detector="clock",
-            kind="clock",
-            edge=Edge.ONCE,
-            ts=rx,
-            first_ts=rx,
-            received_at=rx,
-            severity=Severity.BLUE,
-            explain=Text(
-                f"设备时钟{zh}了 {hours:.1f} 小时，数据按接收时间入库。",
-                f"The device's clock is {hours:.1f} h {en}; its readings stand under the time of"
-                " receipt.",
-            ),
-            value=offset,
-            expected=0.0,
-            limit=self._limit,
-            unit="s",
-            quality=quality,
-            flags=("clock_suspect",),
-        )

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from analytics.stages.columns import Columns, outside
 from analytics.stages.explain import quantity, quantity_en
-from analytics.stages.order import live_rows, passes, starts
+from analytics.stages.order import HISTORY, live_rows, passes, starts
 from analytics.stages.state import Field, Rows, State, StatefulStage
-from core.batch import Batch, Episode, Finding
+from core.batch import Batch, DeviceEvent, Episode, Finding
 from core.model import Edge, Quality, Severity, Text
 from devices.kind import DeviceKind
 
 _CLEAN_ROWS: Final = 3  # ours
+_SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ _FAULTS: Final = (
     _Fault(
         Quality.CLOCK_SUSPECT,
         "clock_wrong",
-        Text("设备时钟不可信，按接收时间入库", "its clock is wrong; stored at receive time"),
+        Text("设备时钟不可信，数据按接收时间入库", "its clock is wrong; stored at receive time"),
     ),
 )
 _CLOCK: Final = 2
@@ -73,7 +74,7 @@ class Care(StatefulStage[_CareState]):
     """
 
     name = "care"
-    version = 1
+    version = 2
 
     def __init__(self, kind: DeviceKind) -> None:
         self._kind = kind
@@ -103,6 +104,37 @@ class Care(StatefulStage[_CareState]):
             for at in passes(device_no[active])
             for finding in self._step(batch, rows[at], marked[at])
         ]
+
+    def judge_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge_events`; an event tells of its clock as well."""
+        state, found = self.state, list[Finding]()
+        for event in sorted(events, key=lambda event: (event.device_no, event.ts)):
+            doubtful = event.quality & int(Quality.CLOCK_SUSPECT)
+            if not doubtful or event.quality & HISTORY or not self._told[_CLOCK]:
+                continue
+            at = int(state.rows(np.array([event.device_no], np.int32))[0])
+            state.calm[at, _CLOCK] = 0
+            if not state.on[at, _CLOCK]:
+                state.on[at, _CLOCK], state.opened[at, _CLOCK] = True, event.ts
+                off = (event.values.get("t", float("nan")) * 1000 - event.rx) / _SECOND
+                found.append(
+                    Finding(
+                        device_no=event.device_no,
+                        rule_id=_FAULTS[_CLOCK].rule_id,
+                        detector=self.name,
+                        kind=_FAULTS[_CLOCK].rule_id,
+                        edge=Edge.OPEN,
+                        ts=event.ts,
+                        first_ts=event.ts,
+                        received_at=event.rx,
+                        severity=self._severity[_CLOCK],
+                        explain=_off(off),
+                        value=off,
+                        unit="s",
+                        quality=event.quality,
+                    )
+                )
+        return found
 
     def take_up(self, row: int, episode: Episode) -> None:
         """See :meth:`StatefulStage.take_up`."""
@@ -136,6 +168,9 @@ class Care(StatefulStage[_CareState]):
         explain = fault.explain
         if edge is Edge.CLEAR:
             explain = Text(f"已恢复：{explain.zh}", f"over: {explain.en}")
+        elif fault.bit is Quality.CLOCK_SUSPECT and batch.device_ts is not None:
+            value, unit = float(batch.device_ts[row] - batch.rx[row]) / _SECOND, "s"
+            explain = _off(value)
         elif fault.bit is Quality.OUT_OF_RANGE and (wrong := self._outside(batch, row)):
             metric, value = wrong
             known = self._columns.metric(metric)
@@ -171,3 +206,19 @@ class Care(StatefulStage[_CareState]):
                 if outside(value, metric)[0]:
                     return metric.name, float(str(value[0]))
         return None
+
+
+def _off(seconds: float) -> Text:
+    """Return how far a clock is off, in words.
+
+    >>> _off(-28_800.0).en
+    "the device's clock is 8.0 h behind; its readings stand under the time of receipt"
+    """
+    if np.isnan(seconds):
+        return _FAULTS[_CLOCK].explain
+    zh, en = ("快", "ahead") if seconds > 0 else ("慢", "behind")
+    hours = abs(seconds) / 3600
+    return Text(
+        f"设备时钟{zh}了 {hours:.1f} 小时，数据按接收时间入库",
+        f"the device's clock is {hours:.1f} h {en}; its readings stand under the time of receipt",
+    )

@@ -213,15 +213,25 @@ def test_the_same_bytes_are_one_row_with_a_count(database: str) -> None:
 def test_a_wrong_clock_is_told_to_maintainers(database: str) -> None:
     add_devices(database, "MH-1")
     ahead = NOON_MICROS + 8 * 3600 * SECOND
-    take(database, [cover("MH-1", 1, ts=ahead), cover("MH-1", 2, ts=1000)])
+    messages = [cover("MH-1", 1, ts=ahead), cover("MH-1", 2, ts=1000)]
+    take(database, messages, build_stages=build_stages)
     assert query(database, "SELECT rule_id, edge, value, explain_en FROM hub.finding") == [
         (
             "clock_wrong",
-            "once",
+            "open",
             8 * 3600.0,
-            "The device's clock is 8.0 h ahead; its readings stand under the time of receipt.",
+            "the device's clock is 8.0 h ahead; its readings stand under the time of receipt",
         )
     ]
+
+
+def test_a_wrong_clock_is_told_by_an_event_alone(database: str) -> None:
+    add_devices(database, "MH-1")
+    ahead = NOON_MICROS // 1000 + 8 * 3_600_000
+    event = ("hub/MH-1/event", b'{"t":%d,"seq":1,"e":"impact"}' % ahead)
+    take(database, [event, event], build_stages=build_stages)
+    wrong = "SELECT edge, value FROM hub.finding WHERE rule_id = 'clock_wrong'"
+    assert query(database, wrong) == [("open", 8 * 3600.0)]
 
 
 @pytest.mark.tier_p
@@ -230,7 +240,8 @@ def test_12_no_clock_however_wrong_loses_a_reading(database: str) -> None:
     clocks = [0, 1000, 9 * hour, *(NOON_MICROS + n * year for n in (-10, -2, 1, 10))]
     clocks += [NOON_MICROS + 8 * hour, NOON_MICROS + 301 * SECOND]
     add_devices(database, *[f"MH-{i}" for i in range(len(clocks))])
-    take(database, [cover(f"MH-{i}", i, ts=ts) for i, ts in enumerate(clocks)])
+    messages = [cover(f"MH-{i}", i, ts=ts) for i, ts in enumerate(clocks)]
+    take(database, messages, build_stages=build_stages)
     assert values_of(database, "ts, seq, quality, extra") == [
         (NOON, i, Quality.CLOCK_SUSPECT, {"t": ts // 1000}) for i, ts in enumerate(clocks)
     ]
