@@ -50,6 +50,12 @@ class Loader:
         self._log = log
         self._window = window
         self._done = 0
+        self._heard = asyncio.Condition()
+
+    async def reached(self, number: int) -> None:
+        """Wait until so many messages are acknowledged."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: self._done >= number)
 
     async def send(self, messages: Sequence[tuple[str, bytes]], *, rate: float) -> None:
         """Publish all, at most ``rate`` a second; return when each is acknowledged."""
@@ -102,6 +108,9 @@ class Loader:
             assert packet == expected, f"{packet!r} instead of {expected!r}"
             log.write(f"{self._done}\n")
             self._done += 1
+            if not self._done % _BURST:
+                async with self._heard:
+                    self._heard.notify_all()
 
 
 def connect_packet(user: str, password: str) -> bytes:
