@@ -69,7 +69,8 @@ class Source(Protocol):
     def read(self, position: int) -> AsyncIterator[RawBatch]:
         """Yield batches for ever, reconnecting by itself with jitter.
 
-        A batch closes at ``batch`` messages, or ``linger`` after its first one. Nothing further is
+        A batch closes at ``batch`` messages, at two mebibytes of payload, or ``linger`` after its
+        first one. Nothing further is
         taken off the wire while the reader of this iterator is busy and the window is full.
 
         Args:

@@ -1,12 +1,47 @@
 """When a batch closes: at its full size, or a short while after its first message.
 
+Its size is bounded in messages and in bytes. Five thousand messages of gateways may hold millions
+of records, a transaction of minutes that holds the fence and fills the memory; two mebibytes hold
+some fifty thousand.
+
 Without the wait a quiet city would commit every message alone, at many times the cost. It always
 runs, however full the broker's window is: a batch that waits for more than the window would wait
 for ever.
 """
 
 import asyncio
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final, Protocol
+
+BATCH_BYTES: Final = 2 << 20
+"""The most payload of a batch, unless one message alone is larger; 5,000 of 400 bytes."""
+WINDOW_BYTES: Final = 16 * BATCH_BYTES
+"""Payload taken and not yet committed from which on nothing more is asked for."""
+
+
+class Waiting(Protocol):
+    """Where the messages lie."""
+
+    payloads: list[bytes]
+
+
+def size_of(payloads: Sequence[bytes]) -> int:
+    """Return the bytes of some payloads."""
+    return sum(map(len, payloads))
+
+
+def fitting(payloads: Sequence[bytes], most: int) -> int:
+    """Return how many of the first payloads make a batch; never none while there are some.
+
+    >>> fitting([b"x" * BATCH_BYTES, b"y"], 2), fitting([b"x", b"y", b"z"], 2)
+    (1, 2)
+    """
+    first = payloads[:most]
+    if size_of(first) <= BATCH_BYTES:
+        return len(first)
+    return max(1, bisect_right(list(accumulate(map(len, first))), BATCH_BYTES))
 
 
 class Gathering:
@@ -47,8 +82,11 @@ class Gathering:
             self._fatal = fatal
         self._news.set()
 
-    async def take(self) -> int:
+    async def take(self, waiting: Waiting) -> int:
         """Wait until a batch is due, and return how many messages to take for it.
+
+        Args:
+            waiting: The messages that were counted, the oldest first.
 
         Raises:
             Exception: What :meth:`fail` was given.
@@ -65,7 +103,9 @@ class Gathering:
                 break
         if self._failure is not None and (self._fatal or not self._waiting):
             raise self._failure
-        count = min(self._waiting, self._batch)
+        most = min(self._waiting, self._batch)
+        count = fitting(waiting.payloads, most)
         self._waiting -= count
-        self._first_at = self._now()
+        if count == most:  # what a batch has no bytes for waited long enough
+            self._first_at = self._now()
         return count

@@ -125,7 +125,7 @@ class JetStreamSource:
     async def committed(self, batch: RawBatch) -> None:
         """See :meth:`ingest.sources.Source.committed`."""
         puller: Puller = batch.token
-        puller.release(len(batch))
+        puller.release(batch.payloads)
         self.position = batch.position
 
     async def _connect(self, address: Address) -> Puller:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from core.clock import Clock
 from ingest.sources import Capabilities, RawBatch
+from ingest.sources.gathering import fitting
 
 
 class MemorySource:
@@ -72,6 +73,7 @@ class MemorySource:
 
     def _cut(self, start: int, count: int) -> RawBatch:
         taken = self._log[start : start + count]
+        taken = taken[: fitting([payload for _, payload, _ in taken], count)]
         now = self._clock.micros()
         return RawBatch(
             topics=[topic for topic, _, _ in taken],

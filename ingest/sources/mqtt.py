@@ -128,8 +128,8 @@ class MqttSource:
     async def committed(self, batch: RawBatch) -> None:
         """See :meth:`ingest.sources.Source.committed`."""
         connection: Connection
-        connection, packet_ids = batch.token
-        connection.acknowledge(len(batch), packet_ids)
+        connection, packet_ids, size = batch.token
+        connection.acknowledge(len(batch), packet_ids, size)
 
     def _uncommitted(self) -> float:
         return self._connection.uncommitted if self._connection else 0

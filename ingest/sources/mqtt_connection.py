@@ -12,7 +12,7 @@ from core.clock import Clock
 from core.errors import ConfigError, LeaseLostError
 from ingest import wire
 from ingest.sources import RawBatch
-from ingest.sources.gathering import Gathering
+from ingest.sources.gathering import WINDOW_BYTES, Gathering, size_of
 
 _BREATH_S: Final = 0.002  # between two looks at the socket
 _MUCH: Final = 1 << 17  # bytes: behind so many there are more
@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._received_at: list[int] = []
         self._gathering = Gathering(batch, linger)
         self.uncommitted = 0  # taken off the wire, whether handed on or not
+        self._uncommitted_bytes = 0
         self._rest = b""
         self._skip = 0
         self._paused = False
@@ -102,7 +103,7 @@ class Connection(asyncio.Protocol):
             LeaseLostError: Another client took over the session.
             ConfigError: The broker refuses the subscription.
         """
-        count = await self._gathering.take()
+        count = await self._gathering.take(self._arrivals)
         taken = self._arrivals.cut(count)
         received_at = self._received_at[:count]
         del self._received_at[:count]
@@ -114,16 +115,23 @@ class Connection(asyncio.Protocol):
             after=0,
             position=0,
             content_types=taken.content_types,
-            token=(self, taken.packet_ids),
+            token=(self, taken.packet_ids, size_of(taken.payloads)),
         )
 
-    def acknowledge(self, count: int, packet_ids: list[bytes]) -> None:
-        """Let the broker forget messages; without effect once the connection is gone."""
+    def acknowledge(self, count: int, packet_ids: list[bytes], size: int) -> None:
+        """Let the broker forget messages; without effect once the connection is gone.
+
+        Args:
+            count: How many.
+            packet_ids: The ids of those that wait for an acknowledgement.
+            size: Bytes of their payloads.
+        """
         if self._transport is None:
             return
         self._write(wire.pubacks(packet_ids))
         self.uncommitted -= count
-        if self._paused and self.uncommitted < self._window:
+        self._uncommitted_bytes -= size
+        if self._paused and not self._is_full():
             self._paused = False
             self._heard_at = self._loop.time()
             if self._breathing is None:
@@ -173,6 +181,7 @@ class Connection(asyncio.Protocol):
         if count:
             self._received_at += [self._clock.micros()] * count
             self.uncommitted += count
+            self._uncommitted_bytes += size_of(arrivals.payloads[before:])
             self._gathering.add(count)
             self._slow_down(len(data))
         if broken is not None:
@@ -189,11 +198,15 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None:
             return
-        self._paused = self.uncommitted >= self._window  # QoS 0 knows no window but ours
+        self._paused = self._is_full()
         if size < _MUCH:
             self._breathing = self._loop.call_later(_BREATH_S, self._breathe)
         if self._paused or self._breathing is not None:
             self._transport.pause_reading()
+
+    def _is_full(self) -> bool:
+        """Return whether to take no more; QoS 0, and bytes, know no window but ours."""
+        return self.uncommitted >= self._window or self._uncommitted_bytes >= WINDOW_BYTES
 
     def _breathe(self) -> None:
         """Look at the socket again."""

@@ -13,7 +13,7 @@ from core.clock import Clock
 from core.errors import ConfigError
 from ingest import nats_wire
 from ingest.sources.address import Address
-from ingest.sources.gathering import Gathering
+from ingest.sources.gathering import WINDOW_BYTES, Gathering, size_of
 from ingest.wire import WireError
 
 _ANSWER_S: Final = 10.0
@@ -52,6 +52,7 @@ class Puller(asyncio.Protocol):
         self._rest = b""
         self._asked = 0  # and not yet delivered
         self.held = 0  # delivered and not yet released
+        self._held_bytes = 0
         self._last = nats_wire.Place(0, 0)
         self._consumer = ""
         self._expected = "INFO"
@@ -134,7 +135,7 @@ class Puller(asyncio.Protocol):
             OSError: The connection is gone, and all that it brought was handed on.
             WireError: The same, or messages are missing between two deliveries.
         """
-        count = await self._gathering.take()
+        count = await self._gathering.take(self._deliveries)
         taken = self._deliveries.cut(count)
         received_at = self._received_at[:count]
         del self._received_at[:count]
@@ -146,9 +147,10 @@ class Puller(asyncio.Protocol):
         self._last = last
         return taken, received_at, last.stream
 
-    def release(self, count: int) -> None:
-        """Make room for so many more messages."""
-        self.held -= count
+    def release(self, payloads: list[bytes]) -> None:
+        """Make room for as much as these messages took."""
+        self.held -= len(payloads)
+        self._held_bytes -= size_of(payloads)
         self._pull_more()
 
     def close(self) -> None:
@@ -187,6 +189,7 @@ class Puller(asyncio.Protocol):
         if count:
             self._received_at += [self._clock.micros()] * count
             self.held += count
+            self._held_bytes += size_of(self._deliveries.payloads[before:])
             self._asked -= count
             self._gathering.add(count)
             self._pull_more()
@@ -223,7 +226,7 @@ class Puller(asyncio.Protocol):
 
     def _pull_more(self) -> None:
         """Ask for more while there is room for it."""
-        while self._consumer and self._transport is not None and self._asked <= self._pull:
+        while self._has_room():
             count = min(self._window - self.held - self._asked, self._pull)
             if count <= 0 or (self._asked and count < self._pull):
                 return  # not by drips: many small pulls cost the server more than one
@@ -236,6 +239,14 @@ class Puller(asyncio.Protocol):
             self._write(
                 nats_wire.publish(self._consumer, f"{self._inbox}.m", json.dumps(pull).encode())
             )
+
+    def _has_room(self) -> bool:
+        return (
+            bool(self._consumer)
+            and self._transport is not None
+            and self._asked <= self._pull
+            and self._held_bytes < WINDOW_BYTES
+        )
 
     def _watch(self) -> None:
         """Give up a server from which nothing was heard for two heartbeats."""

@@ -15,6 +15,7 @@ from core.clock import Clock
 from core.recording import Recorded, Recording
 from ingest.session import Identify
 from ingest.sources import Capabilities, RawBatch
+from ingest.sources.gathering import fitting
 
 
 class ReplaySource:
@@ -132,7 +133,7 @@ class ReplaySource:
 
     def _cut(self, waiting: list[Recorded], most: int) -> int:
         """Return how many messages go into the batch: the first one, and what is due beside it."""
-        most = min(most, len(waiting))
+        most = fitting([message.payload for message in waiting[:most]], most)
         if not self._paced:
             return most
         now = self._clock.micros()

@@ -13,6 +13,7 @@ import pytest
 from core.clock import ManualClock
 from core.recording import Recorded, RecordingWriter
 from ingest.sources import RawBatch, Source
+from ingest.sources.gathering import BATCH_BYTES
 from ingest.sources.jetstream import JetStreamSource
 from ingest.sources.memory import MemorySource
 from ingest.sources.mqtt import MqttSource
@@ -228,6 +229,16 @@ async def test_a_batch_is_never_longer_than_asked(rig: Rig) -> None:
     assert max(len(batch) for batch in batches) <= 64
     for batch in batches:
         assert len(batch.topics) == len(batch.payloads) == len(batch.received_at) == len(batch)
+
+
+async def test_a_batch_of_large_messages_closes_at_its_bytes_and_loses_none(rig: Rig) -> None:
+    sent = [
+        Message(f"hub/D-{i % 5}/telemetry", b"%04d" % i + b" " * 59_996) for i in range(90)
+    ]  # 5.4 MB: three batches in bytes, one in messages
+    await rig.publish(*sent)
+    payloads, batches = await take(await rig.open(batch=100, linger=0.5), 90)
+    assert payloads == [message.payload for message in sent]
+    assert max(sum(map(len, batch.payloads)) for batch in batches) <= BATCH_BYTES
 
 
 async def test_positions_follow_one_another(rig: Rig) -> None:
