@@ -99,7 +99,7 @@ class Courier:
                         "retry_in_s": pause,
                     },
                 )
-            end_if_cancelled()
+            _end_if_cancelled()
             await asyncio.sleep(pause * (0.5 + self._chance.random()))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
@@ -145,7 +145,7 @@ class Courier:
         room.release()
 
 
-def end_if_cancelled() -> None:
+def _end_if_cancelled() -> None:
     """Go on being cancelled: a task group drops that when a publication fails in the same moment.
 
     Raises:

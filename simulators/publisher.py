@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from simulators.courier import Login, end_if_cancelled
+from simulators.courier import Login
 
 T = TypeVar("T")
 
@@ -65,7 +65,6 @@ class Publisher(Generic[T]):
         self._sending = sending
         self._acknowledged = acknowledged
         self._window = window
-        self._whole = False
         self._flying: deque[tuple[int, Publication[T]]] = deque()
 
     async def send(self, messages: Iterable[Publication[T]], *, rate: float) -> None:
@@ -74,11 +73,10 @@ class Publisher(Generic[T]):
         while True:
             try:
                 await self._session(rest, ids, rate)
-            except* (OSError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.IncompleteReadError):
                 await asyncio.sleep(_PAUSE_S)  # the broker is away: again from the first in doubt
-            if self._whole:
+            else:
                 return
-            end_if_cancelled()
 
     async def _session(
         self, rest: Iterator[Publication[T]], ids: Iterator[int], rate: float
@@ -91,13 +89,15 @@ class Publisher(Generic[T]):
                 raise ConnectionRefusedError(f"the broker answers CONNECT with {answer!r}")
             self.sessions += 1
             over = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                hearing = group.create_task(self._hear(reader, over))
-                await self._publish(rest, ids, writer, rate)
+            hearing = asyncio.create_task(self._hear(reader, over))
+            try:
+                await self._publish(rest, ids, writer, rate, hearing)
                 over.set()
-                if not self._flying:
-                    hearing.cancel()
-            self._whole = True
+                if self._flying:
+                    await hearing
+            finally:
+                hearing.cancel()
+                await asyncio.wait([hearing])
         finally:
             writer.close()
 
@@ -107,13 +107,17 @@ class Publisher(Generic[T]):
         ids: Iterator[int],
         writer: asyncio.StreamWriter,
         rate: float,
+        hearing: "asyncio.Task[None]",
     ) -> None:
+        """Write what is in doubt and then the rest, until all is written or nobody listens."""
         for packet_id, message in self._flying:
             writer.write(_publication(packet_id, message.topic, message.payload))
         self.resent += len(self._flying)
         loop = asyncio.get_running_loop()
         start, count = loop.time(), 0
         while True:
+            if hearing.done():
+                hearing.result()
             room = min(_BURST, self._window - len(self._flying))
             some = list(itertools.islice(rest, room))
             if room > 0 and not some:

@@ -245,6 +245,13 @@ class Site:
         finally:
             book.close()
 
+    def note(self, keys: Sequence[Key]) -> None:
+        """Write down what a sender of the test's own had acknowledged."""
+        book = RunLedger(self.ledger)
+        book.sending(keys)
+        book.acknowledged(keys)
+        book.close()
+
     async def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, without holding the loop up."""
         return await asyncio.to_thread(query, self.database, statement, *parameters)
