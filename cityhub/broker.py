@@ -41,7 +41,7 @@ _LOG_SHARE: Final = 0.6
 _WAITING_SHARE: Final = 0.3
 """Of the quota; the rest is for what the server itself keeps."""
 SELECT_LOGINS: Final = """
-SELECT device_id, secret_hash FROM hub.device
+SELECT device_id, secret_no, secret_hash FROM hub.device
  WHERE secret_hash IS NOT NULL AND state <> 'retired' ORDER BY device_id
 """
 
@@ -105,8 +105,8 @@ async def read_logins(url: str, site_key: bytes) -> list[Login]:
     ) as conn:
         rows = await (await conn.execute(SELECT_LOGINS)).fetchall()
     logins, strange = [], []
-    for device_id, hashed in rows:
-        secret = device_secret(site_key, device_id)
+    for device_id, number, hashed in rows:
+        secret = device_secret(site_key, device_id, number)
         if secret_hash(secret) == hashed:
             logins.append(device_login(device_id, secret))
         else:

@@ -3,6 +3,9 @@
 Made with SCRAM and a random password, listening on no socket file. It asks for SIGINT at our death,
 which is its fast and clean shutdown, so that kill -9 of the hub leaves neither a server behind nor
 a recovery to do. A data folder half made by an interrupted first start is made anew.
+
+The hub owns its database and is no superuser: whoever takes over a role of it neither reads files
+of the server nor runs programs there. The superuser only makes that role and the database.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ from cityhub.ports import LOOPBACK, keep_port
 from core.errors import StartError
 
 _NAME: Final = "cityhub"
+_SUPERUSER: Final = "postgres"
 _SETTINGS: Final = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -75,8 +79,14 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """How to reach it, with the password."""
+        """How the hub reaches its database, with the password."""
         return f"postgresql://{_NAME}:{self._folder.secret('postgres')}@{LOOPBACK}:{self._port}/{_NAME}"
+
+    @property
+    def superuser_url(self) -> str:
+        """How its superuser reaches the server, with the password."""
+        password = self._folder.secret("postgres-superuser")
+        return f"postgresql://{_SUPERUSER}:{password}@{LOOPBACK}:{self._port}/postgres"
 
     @property
     def child(self) -> Child | None:
@@ -152,13 +162,13 @@ class EmbeddedPostgres:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o700)
             self._folder.give(fresh)
-            write_closed(password, self._folder.secret("postgres"), self._folder.account)
+            write_closed(password, self._folder.secret("postgres-superuser"), self._folder.account)
         try:
             code, said = run(
                 [
                     str(home / "bin" / "initdb"),
                     f"--pgdata={fresh}",
-                    f"--username={_NAME}",
+                    f"--username={_SUPERUSER}",
                     "--auth=scram-sha-256",
                     f"--pwfile={password}",
                     "--encoding=UTF8",
@@ -197,7 +207,7 @@ class EmbeddedPostgres:
         """Return once the server answers and has our database."""
         assert self._child is not None  # noqa: S101 - start() made it
         start = told = time.monotonic()
-        address = make_conninfo(self.url, dbname="postgres", connect_timeout=2)
+        address = make_conninfo(self.superuser_url, connect_timeout=2)
         while True:
             if self._child.ended() is not None:
                 words = self._child.last_words()
@@ -205,13 +215,14 @@ class EmbeddedPostgres:
                 raise StartError(self._explain(words))
             try:
                 with psycopg.connect(address, autocommit=True) as conn:
-                    _make_database(conn)
+                    _make_database(conn, self._folder.secret("postgres"))
             except psycopg.OperationalError as error:
                 if "password authentication failed" in str(error):
                     self.stop()
+                    secret = self._folder.path / "secrets" / "postgres-superuser"
                     raise StartError(
-                        f"the password in {self._folder.path / 'secrets' / 'postgres'} is not that"
-                        " of the database: restore the file from a backup"
+                        f"the password in {secret} is not that of the database: restore the file"
+                        " from a backup"
                     ) from error
             else:
                 return
@@ -256,10 +267,13 @@ def _major(home: Path) -> int:
     return int(found[1])
 
 
-def _make_database(conn: psycopg.Connection[tuple[object, ...]]) -> None:
-    there = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone()
-    if there is None:
-        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_NAME)))
+def _make_database(conn: psycopg.Connection[tuple[object, ...]], password: str) -> None:
+    """Make the hub's role and its database where they are missing."""
+    name = sql.Identifier(_NAME)
+    if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_NAME]).fetchone() is None:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, password))
+    if conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone() is None:
+        conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
 
 
 def _read_pid(path: Path) -> int | None:

@@ -122,9 +122,9 @@ class Theft:
 
     async def _steal(self) -> str:
         """Say over MQTT, with the cover's own login, that it lies on its side."""
-        (self._device_id,) = await self._row(SELECT_COVER)
+        self._device_id, number = await self._row(SELECT_COVER)
         assert self._hub.mqtt_address is not None  # noqa: S101 - the check runs its own broker
-        secret = device_secret(self._hub.site_key, self._device_id)
+        secret = device_secret(self._hub.site_key, self._device_id, number)
         reader, writer = await asyncio.open_connection(*self._hub.mqtt_address)
         try:
             writer.write(

@@ -17,7 +17,7 @@ from devices.secret import device_secret
 
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SELECT_COVER: Final = """
-SELECT device_id FROM hub.device
+SELECT device_id, secret_no FROM hub.device
  WHERE kind = 'manhole_cover' AND state = 'active' AND secret_hash IS NOT NULL
    AND starts_with(device_id, 'sim-')
  ORDER BY device_id LIMIT 1
@@ -102,7 +102,7 @@ def publish_command(hub: Hub) -> str | None:
         row = conn.execute(SELECT_COVER).fetchone()
     if row is None:
         return None
-    secret = device_secret(hub.site_key, row[0])
+    secret = device_secret(hub.site_key, *row)
     return access.publish_command(*hub.mqtt_address, row[0], secret, {"tilt": 95})
 
 

@@ -156,6 +156,8 @@ class _Import:
         with conn.transaction() as transaction:
             staging = Staging(self._sheet, self._staged_types())
             staging.fill(conn, self._staged(tell))
+            if self._site_key:
+                staging.keep_rotated_secrets(conn)
             progress("compare", 0, 1)
             staging.find_problems(conn, self._problems)
             if not self._problems:

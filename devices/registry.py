@@ -8,6 +8,7 @@ channel ``hub_device`` says that something changed.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -79,6 +80,19 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (device_id) DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - ours
+
+
+ROTATE: Final = """
+UPDATE hub.device SET secret_no = %(number)s, secret_hash = %(hash)s, version = version + 1
+ WHERE device_id = %(device_id)s
+"""
+SET_STATE: Final = """
+UPDATE hub.device SET state = %(state)s, version = version + 1 WHERE device_id = %(device_id)s
+"""
+NOTE: Final = """
+INSERT INTO hub.audit (at, actor, action, object, object_id, detail)
+VALUES (%(at)s, %(actor)s, %(action)s, 'device', %(device_id)s, %(detail)s)
+"""
 
 
 class Registry:
@@ -220,8 +234,93 @@ def find(conn: psycopg.Connection[Any], device_id: str) -> Device:
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(SELECT_ONE, [device_id]).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no device {device_id!r}; 'cityhub device list' shows them")
+        raise _unknown(device_id)
     return Device(*row)
+
+
+def find_secret(conn: psycopg.Connection[Any], device_id: str, *, site_key: bytes) -> str:
+    """Return the secret that a device logs in with now.
+
+    Raises:
+        NotFoundError: There is no such device.
+    """
+    return device_secret(site_key, device_id, _secret_no(conn, device_id))
+
+
+def rotate_secret(
+    conn: psycopg.Connection[Any], device_id: str, *, site_key: bytes, at: datetime, actor: str
+) -> str:
+    """Give a device its next secret, in the caller's transaction; the one before is worthless.
+
+    Args:
+        conn: The database.
+        device_id: Whose.
+        site_key: What secrets follow from.
+        at: When, for the audit.
+        actor: Who wants it, for the audit.
+
+    Returns:
+        The new secret.
+
+    Raises:
+        NotFoundError: There is no such device.
+    """
+    number = _secret_no(conn, device_id, lock=True) + 1
+    secret = device_secret(site_key, device_id, number)
+    conn.execute(ROTATE, {"number": number, "hash": secret_hash(secret), "device_id": device_id})
+    _note(conn, device_id, at=at, actor=actor, action="rotate", detail={"secret_no": number})
+    return secret
+
+
+def retire(
+    conn: psycopg.Connection[Any], device_id: str, *, at: datetime, actor: str, undo: bool = False
+) -> None:
+    """Retire a device, in the caller's transaction: it may no longer log in, its rows stay.
+
+    Args:
+        conn: The database.
+        device_id: Which.
+        at: When, for the audit.
+        actor: Who wants it, for the audit.
+        undo: Take a retired one back into service instead.
+
+    Raises:
+        ConflictError: It is retired already, or, for ``undo``, it is not.
+        NotFoundError: There is no such device.
+    """
+    _secret_no(conn, device_id, lock=True)
+    before = find(conn, device_id).state
+    if (before == "retired") is not undo:
+        raise ConflictError(f"{device_id} is {'not' if undo else 'already'} retired")
+    conn.execute(SET_STATE, {"state": "active" if undo else "retired", "device_id": device_id})
+    action = "reinstate" if undo else "retire"
+    _note(conn, device_id, at=at, actor=actor, action=action, detail={"before": before})
+
+
+def _secret_no(conn: psycopg.Connection[Any], device_id: str, *, lock: bool = False) -> int:
+    query = "SELECT secret_no FROM hub.device WHERE device_id = %s"
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(f"{query} FOR UPDATE" if lock else query, [device_id]).fetchone()
+    if row is None:
+        raise _unknown(device_id)
+    return int(row[0])
+
+
+def _note(
+    conn: psycopg.Connection[Any],
+    device_id: str,
+    *,
+    at: datetime,
+    actor: str,
+    action: str,
+    detail: Mapping[str, Any],
+) -> None:
+    facts = {"at": at, "actor": actor, "action": action, "device_id": device_id}
+    conn.execute(NOTE, {**facts, "detail": json.dumps(detail)})
+
+
+def _unknown(device_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no device {device_id!r}; 'cityhub device list' shows them")
 
 
 def list_devices(

@@ -2,7 +2,8 @@
 
 A secret is derived from the site key, 32 random bytes that exist once a site, and the device's id.
 So the hub can print a login at any time and rebuild the broker's list of logins, while a stolen
-database holds only hashes and a stolen device tells nothing about another.
+database holds only hashes and a stolen device tells nothing about another. A device gets another
+secret by another number, kept in the registry.
 """
 
 import base64
@@ -66,13 +67,20 @@ def _write(path: Path, key: bytes) -> None:
         temporary.unlink()
 
 
-def device_secret(site_key: bytes, device_id: str) -> str:
+def device_secret(site_key: bytes, device_id: str, number: int = 0) -> str:
     """Return a device's secret: 43 characters of base64url.
+
+    Args:
+        site_key: The site's.
+        device_id: Whose.
+        number: The how manieth secret of the device, from 0 on.
 
     >>> device_secret(bytes(32), "MH-0001")
     'RppFiUSZqa9uiRUbjeNSqb09J_ZFgImlFnldLUt72KQ'
     """
-    digest = hmac.digest(site_key, device_id.encode(), "sha256")
+    # No id holds a colon, so that no device's first secret is another's second.
+    what = f"{device_id}:{number}" if number else device_id
+    digest = hmac.digest(site_key, what.encode(), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

@@ -64,7 +64,7 @@ def server_url() -> Iterator[str]:
         )
         asyncio.run(server.start())
         try:
-            yield server.url
+            yield server.superuser_url
         finally:
             server.stop()
 

@@ -82,7 +82,7 @@ async def run(
         await server.start()
         try:
             assert server.child is not None  # noqa: S101 - it has been started
-            arena = Arena(server.url, server.child.pid, folder)
+            arena = Arena(server.superuser_url, server.child.pid, folder)
             migrate(arena.url)
             with psycopg.connect(arena.url) as conn:
                 make_tables(conn, [kind.table for kind in KINDS.values()])

@@ -71,7 +71,7 @@ async def run(
         await server.start()
         try:
             return await _measure(
-                server.url,
+                server.superuser_url,
                 plan(rows=rows, devices=devices, days=days, end=midnight(SystemClock().now())),
                 rounds,
                 say,

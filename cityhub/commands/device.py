@@ -22,6 +22,8 @@ def add(commands: Commands) -> None:
         "devices of the registry and their logins",
         "  cityhub device add MH-0001 --kind manhole_cover --lon 111.78 --lat 37.26\n"
         "  cityhub device secret MH-0001\n"
+        "  cityhub device rotate MH-0001\n"
+        "  cityhub device retire MH-0001\n"
         "  cityhub device list --kind street_lamp --json",
     )
     new = add_command(group, "add", _add, "register a device and print its login")
@@ -45,6 +47,20 @@ def add(commands: Commands) -> None:
     add_json(show)
     secret = add_command(group, "secret", _secret, "print the password of a device's login")
     secret.add_argument("device_id")
+    rotate = add_command(
+        group,
+        "rotate",
+        _rotate,
+        "give a device another password, print it, and make the old one worthless",
+    )
+    rotate.add_argument("device_id")
+    rotate.add_argument("--actor", help="who wants it, for the audit (your login here)")
+    retire = add_command(
+        group, "retire", _retire, "shut a device out for good; what it measured stays"
+    )
+    retire.add_argument("device_id")
+    retire.add_argument("--undo", action="store_true", help="take it back into service")
+    retire.add_argument("--actor", help="who wants it, for the audit (your login here)")
 
 
 def _add(settings: "Settings", arguments: argparse.Namespace) -> None:
@@ -142,9 +158,50 @@ def _show(settings: "Settings", arguments: argparse.Namespace) -> None:
 
 def _secret(settings: "Settings", arguments: argparse.Namespace) -> None:
     from cityhub.access import connect
-    from devices.registry import find
-    from devices.secret import device_secret, load_site_key
+    from devices.registry import find_secret
+    from devices.secret import load_site_key
+
+    site_key = load_site_key(settings.data_folder, make=False)
+    with connect(settings) as conn:
+        print(find_secret(conn, arguments.device_id, site_key=site_key))
+
+
+def _rotate(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from cityhub.access import connect
+    from core.clock import SystemClock
+    from devices.registry import rotate_secret
+    from devices.secret import load_site_key
+
+    site_key = load_site_key(settings.data_folder, make=False)
+    with connect(settings) as conn:
+        secret = rotate_secret(
+            conn,
+            arguments.device_id,
+            site_key=site_key,
+            at=SystemClock().now(),
+            actor=_actor(arguments),
+        )
+    print(f"login: user {arguments.device_id}  password {secret}")
+    print("the broker of 'cityhub up' cuts off whoever uses the old one; tell it to the device")
+
+
+def _retire(settings: "Settings", arguments: argparse.Namespace) -> None:
+    from cityhub.access import connect
+    from core.clock import SystemClock
+    from devices.registry import retire
 
     with connect(settings) as conn:
-        device = find(conn, arguments.device_id)
-    print(device_secret(load_site_key(settings.data_folder, make=False), device.device_id))
+        retire(
+            conn,
+            arguments.device_id,
+            at=SystemClock().now(),
+            actor=_actor(arguments),
+            undo=arguments.undo,
+        )
+    print(f"{arguments.device_id} is {'in service again' if arguments.undo else 'retired'}")
+
+
+def _actor(arguments: argparse.Namespace) -> str:
+    import getpass
+
+    return arguments.actor or f"cli:{getpass.getuser()}"

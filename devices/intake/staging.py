@@ -126,6 +126,15 @@ class Staging:
                 ),
             )
 
+    def keep_rotated_secrets(self, conn: psycopg.Connection[Any]) -> None:
+        """Leave the login of a device that has another than its first secret as it is."""
+        conn.execute(
+            sql.SQL(
+                "UPDATE {} AS s SET secret_hash = t.secret_hash FROM hub.device AS t"
+                " WHERE t.device_id = s.device_id AND t.secret_no > 0"
+            ).format(_STAGED)
+        )
+
     def compare(self, conn: psycopg.Connection[Any]) -> tuple[int, int, int]:
         """Return how many rows are new, changed and unchanged."""
         statement = sql.SQL(

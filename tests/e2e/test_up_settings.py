@@ -87,3 +87,66 @@ def publish(up: Up, device_id: str, secret: str, channel: str, body: dict[str, o
         timeout=20,
         check=True,
     )
+
+
+def _listens(up: Up, device_id: str, secret: str) -> "subprocess.Popen[str]":
+    """Return a device that waits for commands, once it is let in."""
+    listener = subprocess.Popen(
+        [
+            *("stdbuf", "-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1"),
+            *("-p", str(up.facts["mqtt_port"]), "-q", "1", "-u", device_id, "-P", secret),
+            *("-i", f"{device_id}-listens", "-t", f"hub/{device_id}/command"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert listener.stdout is not None
+    for line in listener.stdout:
+        if "SUBACK" in line:
+            return listener
+    raise AssertionError("it was not let in")
+
+
+def test_a_device_gets_another_password_and_the_old_one_is_worthless_at_once(up: Up) -> None:
+    _device(up, "add", "MH-0002", "--kind", "manhole_cover")
+    old = _device(up, "secret", "MH-0002").strip()
+    thief = _listens(up, "MH-0002", old)
+    try:
+        new = _device(up, "rotate", "MH-0002", "--actor", "wang").split()[4]
+        assert new != old
+        assert new == _device(up, "secret", "MH-0002").strip()
+        assert thief.wait(20) == 5, "cut off, and not let in again"
+        publish(up, "MH-0002", new, "telemetry", {"tilt": 1})
+        with pytest.raises(subprocess.CalledProcessError):
+            publish(up, "MH-0002", old, "telemetry", {"tilt": 1})
+    finally:
+        thief.kill()
+        thief.communicate()
+
+
+def test_a_retired_device_is_cut_off_until_it_is_taken_back(up: Up) -> None:
+    _device(up, "add", "MH-0003", "--kind", "manhole_cover")
+    secret = _device(up, "secret", "MH-0003").strip()
+    device = _listens(up, "MH-0003", secret)
+    try:
+        _device(up, "retire", "MH-0003", "--actor", "wang")
+        assert device.wait(20) == 5
+    finally:
+        device.kill()
+        device.communicate()
+    _device(up, "retire", "MH-0003", "--undo", "--actor", "li")
+
+    def admitted() -> bool:
+        try:
+            publish(up, "MH-0003", secret, "telemetry", {"tilt": 1})
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    assert eventually(admitted)
+    with psycopg.connect(up.database_url) as conn:
+        rows = conn.execute(
+            "SELECT actor, action FROM hub.audit WHERE object_id = 'MH-0003' ORDER BY audit_id"
+        ).fetchall()
+        assert rows == [("wang", "retire"), ("li", "reinstate")]

@@ -18,6 +18,9 @@ from cityhub.folder import DataFolder
 from cityhub.ports import free_port
 from cityhub.postgres import EmbeddedPostgres
 from core.errors import StartError
+from core.migrate import migrate
+from core.tables import make_tables
+from devices import KINDS
 from tests.servers import is_running, open_folder
 
 
@@ -64,7 +67,7 @@ def test_it_listens_on_loopback_alone_and_asks_for_the_password(data: DataFolder
     server = _server(data)
     asyncio.run(server.start())
     try:
-        with psycopg.connect(server.url) as conn:
+        with psycopg.connect(server.superuser_url) as conn:
             row = conn.execute(
                 "SELECT current_setting('listen_addresses'),"
                 " current_setting('unix_socket_directories')"
@@ -73,6 +76,24 @@ def test_it_listens_on_loopback_alone_and_asks_for_the_password(data: DataFolder
         wrong = server.url.replace(data.secret("postgres"), "guess")
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(wrong)
+    finally:
+        server.stop()
+
+
+def test_the_hub_owns_its_database_and_is_no_superuser(data: DataFolder) -> None:
+    server = _server(data)
+    asyncio.run(server.start())
+    try:
+        migrate(server.url)
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            make_tables(conn, [kind.table for kind in KINDS.values()])
+            row = conn.execute(
+                "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles"
+                " WHERE rolname = current_user"
+            ).fetchone()
+            assert row == (False, False, False)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute("COPY hub.audit TO PROGRAM 'true'")
     finally:
         server.stop()
 

@@ -13,7 +13,7 @@ from devices.importer import import_file
 from devices.intake.report import ImportReport
 from devices.intake.sheet import What, template
 from devices.intake.sheets import sheets
-from devices.registry import find
+from devices.registry import find, find_secret, rotate_secret
 from devices.secret import device_secret, secret_hash
 from simulators import city_files
 from simulators.city import build_city
@@ -146,6 +146,12 @@ def test_imported_devices_may_log_in_where_there_is_a_site_key(
     assert rows["GW-1"] == secret_hash(device_secret(key, "GW-1"))
     assert rows["FD-1"] is None, "a feeder is no device that could log in"
     assert counts(city("devices", DEVICES, site_key=key)) == (0, 0, 4)
+
+    rotated = rotate_secret(conn, "SL-1", site_key=key, at=datetime.now(UTC), actor="wang")
+    assert counts(city("devices", DEVICES, site_key=key)) == (0, 0, 4)
+    row = conn.execute("SELECT secret_hash FROM hub.device WHERE device_id = 'SL-1'").fetchone()
+    assert row == (secret_hash(rotated),)
+    assert rotated == device_secret(key, "SL-1", 1) == find_secret(conn, "SL-1", site_key=key)
 
 
 def test_every_problem_is_listed_with_its_line_and_nothing_is_imported(

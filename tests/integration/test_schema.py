@@ -140,6 +140,13 @@ async def test_the_chain_of_events_is_whole_and_cannot_be_changed(pool: Pool) ->
                 await conn.execute(sql.SQL(f"UPDATE hub.{table} SET {change}"))
 
 
+@pytest.mark.parametrize("table", ["event_log", "alarm_event", "case_event", "audit"])
+async def test_what_is_append_only_cannot_be_emptied(pool: Pool, table: str) -> None:
+    async with pool.connection() as conn:
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            await conn.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.Identifier("hub", table)))
+
+
 async def test_a_case_cannot_be_closed_without_verification(pool: Pool) -> None:
     with pytest.raises(StoreRejectedError, match="case_check"):
         async with transaction(pool) as conn:
