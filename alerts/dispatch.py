@@ -1,8 +1,9 @@
 """Delivery (派遣): takes what is due from the outbox to the city's platform.
 
 At least once on the wire, and once in effect, since an attempt that died between sending and noting
-is repeated under the same key. While the platform fails throughout, only one message at a time
-probes it.
+is repeated under the same key. A receiver that hangs over one order holds up no other: each of a
+few deliveries goes on to the next order by itself. While the platform fails throughout, only one
+message at a time probes it.
 """
 
 import asyncio
@@ -77,9 +78,11 @@ class Dispatcher:
         self._rng = rng
         self._failures = 0
         self._closed_until: datetime | None = None
+        self._flying: set[asyncio.Task[None]] = set()
+        self._tried = 0
 
     async def step(self) -> int:
-        """Try what is due, once.
+        """Try what is due, once, and wait for it.
 
         Returns:
             How many messages were tried.
@@ -87,15 +90,59 @@ class Dispatcher:
         Raises:
             StoreUnavailableError: The database cannot be reached.
         """
+        before = self._tried
+        await self.fill()
+        while self._flying:
+            await asyncio.wait(self._flying)
+            self._land()
+        return self._tried - before
+
+    async def fill(self) -> None:
+        """Put what is due on its way, as far as there is room; wait for none of it.
+
+        Raises:
+            StoreUnavailableError: The database cannot be reached.
+        """
+        self._land()
+        for message in await self._lease(self._most() - len(self._flying)):
+            self._flying.add(asyncio.create_task(self._keep_on(message)))
+
+    async def close(self) -> None:
+        """Break off what is on its way; its leases run out, and it goes again."""
+        for task in self._flying:
+            task.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+        self._flying.clear()
+
+    def _most(self) -> int:
+        return 1 if self._failures >= TRIP else AT_ONCE
+
+    def _land(self) -> None:
+        """Let go of the deliveries that ended; a defect in one ends the role."""
+        ended = {task for task in self._flying if task.done()}
+        self._flying -= ended
+        for task in ended:
+            task.result()
+
+    async def _lease(self, limit: int) -> list[Message]:
         now = self._clock.now()
-        if self._closed_until is not None and now < self._closed_until:
-            return 0
-        limit = 1 if self._failures >= TRIP else AT_ONCE
+        if limit <= 0 or (self._closed_until is not None and now < self._closed_until):
+            return []
         messages = await lease(self._pool, self._name, now, limit)
-        async with asyncio.TaskGroup() as group:
-            for message in messages:
-                group.create_task(self._try(message))
-        return len(messages)
+        self._tried += len(messages)
+        return messages
+
+    async def _keep_on(self, message: Message) -> None:
+        """Try a message, then the next that is due: one that hangs delays only its own case."""
+        messages = [message]
+        while messages:
+            await self._try(messages[0])
+            over = len(self._flying) > self._most()
+            try:
+                messages = [] if over else await self._lease(1)
+            except StoreUnavailableError as error:
+                log.warning("dispatch waits for the database", extra={"reason": str(error)})
+                return
 
     async def _try(self, message: Message) -> None:
         try:
@@ -187,10 +234,12 @@ async def run_dispatch(
             give_up=timedelta(hours=settings.give_up_h),
             rng=rng or SystemRandom(),
         )
-        async for _ in listen(url, "hub_event"):
-            try:
-                while await dispatcher.step():
-                    pass
-            except StoreUnavailableError as error:
-                log.warning("dispatch waits for the database", extra={"reason": str(error)})
+        try:
+            async for _ in listen(url, "hub_event"):
+                try:
+                    await dispatcher.fill()
+                except StoreUnavailableError as error:
+                    log.warning("dispatch waits for the database", extra={"reason": str(error)})
+        finally:
+            await dispatcher.close()
     raise AssertionError("notifications never end")

@@ -67,6 +67,13 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
             yield conn
 
 
+def _heed_cancellation() -> None:
+    """End a task that was cancelled the moment a notice came: ``wait_for`` loses the first."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def listen(url: str, *channels: str, every: float = 1.0) -> AsyncIterator[str | None]:
     """Yield at once, then after each notification, and at least every so many seconds.
 
@@ -77,6 +84,7 @@ async def listen(url: str, *channels: str, every: float = 1.0) -> AsyncIterator[
         The channel that was notified, or None.
     """
     yield None
+    away = False
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(
@@ -84,15 +92,20 @@ async def listen(url: str, *channels: str, every: float = 1.0) -> AsyncIterator[
             ) as conn:
                 for channel in channels:
                     await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                away = False
                 yield None
                 while True:
                     told = None
                     async for notice in conn.notifies(timeout=every, stop_after=1):
                         told = notice.channel
+                    _heed_cancellation()
                     yield told
         except psycopg.OperationalError as error:
-            log.warning(
-                "no notifications for now", extra={"reason": str(error), "retry_in_s": _RECONNECT_S}
-            )
+            if not away:  # once an outage
+                reason = " ".join(str(error).split())
+                log.warning(
+                    "no notifications until the database answers again", extra={"reason": reason}
+                )
+            away = True
             yield None
             await asyncio.sleep(_RECONNECT_S)

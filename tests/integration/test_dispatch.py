@@ -312,6 +312,32 @@ async def run_dispatcher(database: str, url: str, failpoint: str) -> int:
         return await process.wait()
 
 
+async def test_a_receiver_that_hangs_delays_only_its_own_case(desk: Desk, database: str) -> None:
+    hung = await orders(desk)
+
+    def answer(one: Received) -> Answer:
+        return 60.0 if one.key.startswith(hung[0]) else OK
+
+    async with open_platform(answer) as platform:
+        settings = Dispatch.model_validate({"url": platform.url, "secret": "s", "timeout_s": 30})
+        role = asyncio.create_task(
+            run_dispatch(pool=desk.pool, url=database, settings=settings, clock=desk.clock)
+        )
+        async with asyncio.timeout(10):
+            while not platform.received:
+                await asyncio.sleep(0.02)
+            covers = [await desk.cover(f"MH-later-{n}") for n in range(20)]
+            await desk.find(*(finding(cover) for cover in covers))
+            await desk.work()
+            done = "SELECT count(*) FROM hub.outbox WHERE state = 'delivered'"
+            while await desk.row(done) != (20,):
+                await asyncio.sleep(0.02)
+        role.cancel()
+        await asyncio.gather(role, return_exceptions=True)
+    assert platform.keys.count(f"{hung[0]}-1") == 1
+    assert len(platform.keys) == 21
+
+
 async def test_the_role_delivers_what_comes_while_it_runs(desk: Desk, database: str) -> None:
     async with open_platform(lambda _: OK) as platform:
         settings = Dispatch.model_validate({"url": platform.url, "secret": "s"})
