@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.batch import Finding
 from core.model import Edge, Quality, Severity, Text
@@ -27,7 +28,7 @@ class Chatter:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._minute = 0
-        self._counts: dict[int, int] = {}
+        self._counts: NDArray[np.int64] = np.zeros(1024, np.int64)  # by device_no
         self._told: dict[int, int] = {}
 
     def look(self, rows: Sequence[Rows], now: int) -> list[Finding]:
@@ -40,16 +41,19 @@ class Chatter:
         minute = now // _MINUTE
         if minute != self._minute:
             self._minute = minute
-            self._counts.clear()
+            self._counts[:] = 0
         found = []
         for block in rows:
             live = block.batch.device_no[block.batch.quality & Quality.BACKLOG == 0]
-            numbers, counts = np.unique(live, return_counts=True)
-            for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-                total = self._counts[number] = self._counts.get(number, 0) + count
-                if total > self._limit and now - self._told.get(number, -_HOUR) >= _HOUR:
+            counts = np.bincount(live, minlength=1)
+            if len(counts) > len(self._counts):
+                self._counts = np.append(self._counts, np.zeros(len(counts), np.int64))
+            totals = self._counts[: len(counts)]
+            totals += counts
+            for number in np.flatnonzero((totals > self._limit) & (counts > 0)).tolist():
+                if now - self._told.get(number, -_HOUR) >= _HOUR:
                     self._told[number] = now
-                    found.append(self._finding(number, total, now))
+                    found.append(self._finding(number, int(totals[number]), now))
         return found
 
     def _finding(self, device_no: int, count: int, now: int) -> Finding:

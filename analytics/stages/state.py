@@ -19,6 +19,7 @@ from core.batch import Batch, DeviceEvent, Episode, Finding
 
 _LEAST_ROWS: Final = 64
 _CHECKSUM_BYTES: Final = 4
+_SPARSE: Final = 16
 
 Rows = NDArray[np.intp]
 """Row numbers of a state, or positions in a batch."""
@@ -107,8 +108,14 @@ class State:
 
     def save(self, device_no: NDArray[np.int32]) -> Saved:
         """Set the rows of some devices aside."""
-        rows = self.find(np.unique(device_no))
+        rows = self.find(device_no)
         rows = rows[rows >= 0]
+        if len(rows) * _SPARSE > self.size:  # a mask finds them several times as fast as sorting
+            there = np.zeros(self.size, np.bool_)
+            there[rows] = True
+            rows = np.flatnonzero(there)
+        else:
+            rows = np.unique(rows)
         return Saved(self.size, rows, {name: getattr(self, name)[rows] for name in self._fields})
 
     def restore(self, saved: Saved) -> None:

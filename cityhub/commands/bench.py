@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         "the hub beside a C counter, COPY alone and other consumers, drained and live",
     )
     ingest.add_argument("--messages", type=int, default=100_000, help="a round and contestant")
-    ingest.add_argument("--devices", type=int, default=500, help="how many devices send them (500)")
+    ingest.add_argument("--devices", type=int, default=2_500, help="how many devices send them (2500)")
     ingest.add_argument("--rounds", type=int, default=5, help="turns of each contestant (5)")
     ingest.add_argument(
         "--peer",
@@ -103,7 +103,8 @@ def _storage(_: "Settings", arguments: argparse.Namespace) -> int:
         said = "met" if answer["met"] else "NOT MET"
         print(
             f"\n{answer['question']}: {answer['median_ms']:,.1f} ms, at most"
-            f" {answer['goal_ms']:,} ms: {said} ({answer['rows']:,} rows)"
+            f" {answer['goal_ms']:,} ms: {said} ({answer['rows']:,} rows,"
+            f" {answer['cpu_ms']:,.1f} ms of CPU)"
         )
         print("\n".join(f"    {line}" for line in answer["plan"]))
     disk = report["disk"]
