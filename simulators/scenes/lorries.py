@@ -96,7 +96,7 @@ LORRIES: Final = Scene(
     lasts_s=600,
     choose=choose_devices,
     act=_Traffic,
-    parameters={"count": 20, "shocks": 200, "shock": 500.0, "row": 0.5},
+    parameters={"count": 20, "shocks": 200, "shock": 500.0, "row": 0.1},
     must=(),
     must_not=({"rule": "cover_open"}, {"rule": "cover_shift"}, {"rule": "cover_settling"}),
 )
