@@ -6,8 +6,10 @@ parent, which stops its children in order.
 """
 
 import ctypes
+import errno
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from core.errors import StartError
 
@@ -59,7 +61,7 @@ class Program:
     Attributes:
         name: What logs and messages call it.
         argv: The command, never with a secret in it: every user can read it.
-        log: File that its output is appended to.
+        log: File that its output is appended to, for its owner only; see :meth:`Child.turn_log`.
         env: Its whole environment; None: the parent's.
         account: Under whose rights; None: the parent's.
         stop_signal: Asks it to end in order, also when the parent dies.
@@ -93,7 +95,7 @@ class Child:
         account = program.account
         _turn(program.log)
         try:
-            with program.log.open("ab") as log:
+            with _open_log(program.log) as log:
                 self._process = subprocess.Popen(
                     program.argv,
                     stdin=subprocess.DEVNULL,
@@ -135,6 +137,10 @@ class Child:
     def stop(self) -> None:
         """End it: in order if it listens, else hard."""
         stop_all([self])
+
+    def turn_log(self) -> None:
+        """Start its log anew where it has grown long, while it runs."""
+        _turn(self.program.log)
 
     def last_words(self, lines: int = 5) -> str:
         """Return the end of its log."""
@@ -200,10 +206,30 @@ def _tie(parent: int, number: signal.Signals) -> Callable[[], None]:
     return wish
 
 
+def _open_log(log: Path) -> IO[bytes]:
+    """Open a log to append to, closed to all others whatever the umask."""
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "ab")
+
+
 def _turn(log: Path) -> None:
-    """Keep one older log beside the present one, so that logs never fill a disk."""
+    """Keep one older log beside the present one, so that logs never fill a disk.
+
+    The file is copied and emptied, since its writer holds it open: it appends, so it writes on at
+    the new end. A line written between the two is lost.
+    """
     try:
-        if log.stat().st_size > _KEEP_LOG_BYTES:
-            log.replace(log.with_name(f"{log.name}.1"))
+        if log.stat().st_size <= _KEEP_LOG_BYTES:
+            return
+        older = log.with_name(f"{log.name}.1")
+        older.unlink(missing_ok=True)
+        with log.open("rb") as source, _open_log(older) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        os.truncate(log, 0)
     except FileNotFoundError:
         pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.truncate(log, 0)  # a disk that is full has no room for what was said

@@ -44,6 +44,7 @@ STAGES: Final = (
 )
 """What ``--without`` may leave out, in the order of a reading's way."""
 
+_DATABASE_AWAY: Final = "the database does not answer; what waits for it goes on when it does"
 _LOOK_S: Final = 0.2
 _PAGE_S: Final = 10.0
 _ROLE_STOP_S: Final = 5.0
@@ -82,6 +83,7 @@ class Hub:
         self._environ = environ
         self._scale = scale
         self._life = life
+        self._complaint = ""
         named = environ.get("CITYHUB_CONFIG")
         self._config = config or (Path(named) if named else None)
         self.folder = DataFolder(settings.data_folder)
@@ -305,6 +307,9 @@ class Hub:
     async def _watch(self) -> NoReturn:
         while True:
             await self._revive()
+            for server in (self._postgres, self._broker):
+                if server is not None and server.child is not None:
+                    server.child.turn_log()
             self._supervisor.look()
             await asyncio.sleep(_LOOK_S)
 
@@ -317,8 +322,11 @@ class Hub:
             if self._broker is not None and _gone(self._broker):
                 self._say("the broker ended, starts again")
                 await self._broker.start(await read_logins(self.database_url, self.site_key))
-        except (StartError, psycopg.OperationalError) as error:
-            self._say(f"{error}; trying again")
+        except StartError as error:
+            self._complain(f"{error}; trying again")
+            await asyncio.sleep(1)
+        except psycopg.OperationalError:
+            self._complain(_DATABASE_AWAY)
             await asyncio.sleep(1)
 
     async def _admit(self, broker: EmbeddedBroker) -> NoReturn:
@@ -326,10 +334,18 @@ class Hub:
         async for _ in listen(self.database_url, "hub_device", every=30):
             try:
                 broker.let_in(await read_logins(self.database_url, self.site_key))
-            except (psycopg.OperationalError, CityhubError) as error:
-                self._say(f"cannot read the devices' logins for now: {error}")
+            except (psycopg.OperationalError, CityhubError):
+                self._complain(_DATABASE_AWAY)
+            else:
+                self._complaint = ""
             await asyncio.sleep(_LOOK_S)
         raise AssertionError("listening never ends")
+
+    def _complain(self, words: str) -> None:
+        """Say what is wrong, once until it is well again or something else is wrong."""
+        if words != self._complaint:
+            self._say(words)
+        self._complaint = words
 
 
 def _gone(server: EmbeddedPostgres | EmbeddedBroker) -> bool:

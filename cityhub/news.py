@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.rows import dict_row
 
-from core.db import listen
-from core.errors import CityhubError
+from core.db import Connection, listen
 
 LAST: Final = "SELECT coalesce(max(event_id), 0) FROM hub.event_log"
 SELECT_NEWS: Final = """
@@ -17,7 +16,8 @@ SELECT e.event_id, e.at, e.actor, e.object, e.object_id, e.action, e.to_state,
        coalesce(a.explain_zh, c.description_zh, '') AS zh,
        coalesce(a.explain_en, c.description_en, '') AS en
   FROM hub.event_log e
-  LEFT JOIN hub.alarm a ON e.object = 'alarm' AND a.alarm_id::text = e.object_id
+  LEFT JOIN hub.alarm a ON a.alarm_id = CASE
+            WHEN e.object = 'alarm' AND e.object_id ~ '^[0-9]{1,18}$' THEN e.object_id::bigint END
   LEFT JOIN hub.device d ON d.device_no = a.device_no
   LEFT JOIN hub.work_order w ON e.object = 'work_order' AND w.order_no = e.object_id
   LEFT JOIN hub.case c ON c.case_no = CASE e.object WHEN 'case' THEN e.object_id
@@ -63,25 +63,34 @@ def line_of(event: dict[str, Any], zone: ZoneInfo) -> str | None:
 async def tell_news(url: str, zone: ZoneInfo, tell: Callable[[str], None]) -> NoReturn:
     """Tell each event from now on, as it comes, in the city's time."""
     position: int | None = None
-    async for _ in listen(url, "hub_event", every=5):
-        try:
-            position = await _tell_new(url, zone, position, tell)
-        except (psycopg.OperationalError, CityhubError):
-            continue  # the database is away; listen() looks again
+    conn: Connection | None = None
+    try:
+        async for _ in listen(url, "hub_event", every=5):
+            try:
+                if conn is None:
+                    conn = await psycopg.AsyncConnection.connect(
+                        url, autocommit=True, application_name="cityhub up"
+                    )
+                position = await _tell_new(conn, zone, position, tell)
+            except psycopg.OperationalError:  # the database is away; listen() looks again
+                if conn is not None:
+                    await conn.close()
+                conn = None
+    finally:
+        if conn is not None:
+            await conn.close()
     raise AssertionError("listening never ends")
 
 
 async def _tell_new(
-    url: str, zone: ZoneInfo, position: int | None, tell: Callable[[str], None]
+    conn: Connection, zone: ZoneInfo, position: int | None, tell: Callable[[str], None]
 ) -> int:
     """Tell what came after a position and return the new one; the first time, only find it."""
-    async with await psycopg.AsyncConnection.connect(
-        url, autocommit=True, application_name="cityhub up", row_factory=dict_row
-    ) as conn:
+    async with conn.cursor(row_factory=dict_row) as cursor:
         if position is None:
-            row = await (await conn.execute(LAST)).fetchone()
+            row = await (await cursor.execute(LAST)).fetchone()
             return int(row["coalesce"]) if row else 0
-        async for event in await conn.execute(SELECT_NEWS, [position]):
+        async for event in await cursor.execute(SELECT_NEWS, [position]):
             if line := line_of(event, zone):
                 tell(line)
             position = int(event["event_id"])

@@ -37,6 +37,8 @@ class Role:
         if self.child is not None and (code := self.child.ended()) is not None:
             self._mourn(self.child, code, now)
             self.child = None
+        if self.child is not None:
+            self.child.turn_log()
         if self.child is None and now >= self._due:
             self.child = Child(self.program)
             self._started = now

@@ -1,6 +1,7 @@
 """``cityhub up``: everything on this machine, in one command, until Ctrl-C."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Collection
 from pathlib import Path
@@ -47,6 +48,8 @@ def up(
 async def _run(
     settings: Settings, demo: bool, without: Collection[str], config: Path | None
 ) -> int:
+    # The hub itself says once that the database is away; the listeners would say so, too.
+    logging.getLogger("core.db").setLevel(logging.ERROR)
     hub = Hub(settings, demo=demo, without=without, say=_say, config=config)
     cancel_on_signal()
     try:

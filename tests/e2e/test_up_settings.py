@@ -1,6 +1,8 @@
 """``cityhub --config FILE up``: what the file says holds in every role."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -150,3 +152,22 @@ def test_a_retired_device_is_cut_off_until_it_is_taken_back(up: Up) -> None:
             "SELECT actor, action FROM hub.audit WHERE object_id = 'MH-0003' ORDER BY audit_id"
         ).fetchall()
         assert rows == [("wang", "retire"), ("li", "reinstate")]
+
+
+def test_a_database_that_dies_is_told_in_a_sentence_and_once(up: Up) -> None:
+    before = up.child("postgres")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: up.child("postgres") != before, 30)
+    eventually(lambda: _answers(up), 30)
+    heard = len(up.said)
+    assert up.stop() == 0
+    words = up.said[heard:]
+    assert words.count("PostgreSQL ended, starts again") == 1
+    raw = ("connection to server", "server closed", "no notifications", "terminating", "retry")
+    assert [line for line in words if any(part in line for part in raw)] == []
+    assert sum("the database does not answer" in line for line in words) <= 1
+
+
+def _answers(up: Up) -> bool:
+    with psycopg.connect(up.database_url, connect_timeout=2):
+        return True
