@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         "the hub beside a C counter, COPY alone and other consumers, drained and live",
     )
     ingest.add_argument("--messages", type=int, default=100_000, help="a round and contestant")
-    ingest.add_argument("--devices", type=int, default=2_500, help="how many devices send them (2500)")
+    ingest.add_argument("--devices", type=int, default=2_500, help="how many send them (2500)")
     ingest.add_argument("--rounds", type=int, default=5, help="turns of each contestant (5)")
     ingest.add_argument(
         "--peer",
