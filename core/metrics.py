@@ -58,7 +58,7 @@ LOG_LIMIT_BYTES: Final = Gauge(
     "cityhub_log_limit_bytes", "The most the log may take; 0: no limit of its own", ["source"]
 )
 LOG_FULL: Final = 0.8
-"""The share of its limit from which a log counts as full: what is committed was trimmed long ago."""
+"""The share of its limit from which a log counts as full: what is committed is trimmed by then."""
 
 FINDINGS: Final = Counter("cityhub_findings_total", "Findings by rule", ["rule"])
 ALARM_EVENTS: Final = Counter("cityhub_alarm_events_total", "Alarm transitions", ["action"])

@@ -34,7 +34,8 @@ SELECT f.* FROM (
     SELECT DISTINCT ON (device_no, detector, rule_id, metric) finding_id, device_no, detector,
            rule_id, metric, edge, ts, first_ts, severity, flags, detail
       FROM hub.finding
-     WHERE edge <> 'once' AND detector = %s AND received_at >= coalesce(%s::timestamptz, '-infinity')
+     WHERE edge <> 'once' AND detector = %s
+       AND received_at >= coalesce(%s::timestamptz, '-infinity')
      ORDER BY device_no, detector, rule_id, metric, finding_id DESC) AS f
   JOIN hub.device AS d USING (device_no) WHERE d.kind = %s ORDER BY f.finding_id
 """
