@@ -166,7 +166,7 @@ class Writer:
 
     def _attempt(self, plan: Plan, stages: Stages) -> Ledger:
         work, conn, ledger = plan.work, self.connect(), plan.ledger()
-        self._make_days(conn, work.rows)
+        self._make_days(conn, work.rows, work.now)
         conn.execute("BEGIN")
         if not self._pass_fence(conn, work):
             conn.execute("ROLLBACK")
@@ -203,13 +203,16 @@ class Writer:
         unique = isinstance(error.__cause__, UniqueViolation)
         self._way = Way.MERGE if unique and self._way is Way.COPY else Way.SIFT
 
-    def _make_days(self, conn: Connection, blocks: Sequence[Rows]) -> None:
-        """Make the day partitions that a batch needs, before its transaction."""
+    def _make_days(self, conn: Connection, blocks: Sequence[Rows], now: int) -> None:
+        """Make the day partitions that a batch needs, before its transaction.
+
+        Tomorrow is made with the first batch of today, so that nobody waits for it at midnight.
+        """
         if not self._partitioned:
             return
         for rows in blocks:
             name = rows.kind.name
-            days = days_of((np.unique(rows.batch.ts // _DAY) * _DAY).tolist())
+            days = days_of([now, now + _DAY, *(np.unique(rows.batch.ts // _DAY) * _DAY).tolist()])
             if not days <= self._days.get(name, set()):
                 self._days[name] = make_days(conn, rows.kind.table, days)
 

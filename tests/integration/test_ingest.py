@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from core import failpoint
 from core.clock import ManualClock
 from core.errors import LeaseLostError
 from core.model import Quality, from_micros
+from core.tables import known_days
 from devices import KINDS
 from devices.kind import DeviceKind
 from devices.native import encode_record
@@ -25,6 +27,7 @@ from devices.registry import register
 from ingest import pipeline as pipeline_module
 from ingest.pipeline import Pipeline, StoppedError
 from tests.intake import (
+    COVER,
     NOON,
     NOON_MICROS,
     SECOND,
@@ -539,3 +542,11 @@ def test_registering_while_reading_does_not_lose_the_registry(database: str) -> 
     with open_pipeline(database, build_stages=build) as pipeline:
         pipeline.take(raw_batch([cover("MH-1", 1)]))
         assert limits[0][1] == {"wlvl": {"orange": 0.5}}
+
+
+def test_the_partition_of_tomorrow_is_there_before_anybody_needs_it(database: str) -> None:
+    add_devices(database, "MH-1")
+    take(database, [cover("MH-1", 1, ts=NOON_MICROS - 3 * 86_400 * SECOND)])
+    with psycopg.connect(database) as conn:
+        days = known_days(conn, COVER.table)
+    assert days == {date(2026, 4, 28), NOON.date(), date(2026, 5, 2)}
