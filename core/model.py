@@ -95,3 +95,4 @@ class Quality(IntFlag):
     CONVERTED_CRS = 1 << 9
     SENDER_INVALID = 1 << 10
     DUPLICATE_TIME = 1 << 11
+    NOT_EVALUATED = 1 << 12

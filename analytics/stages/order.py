@@ -4,6 +4,11 @@ It marks what must not step with quality bits, and every later stage reads them,
 settled once: a row older than the newest one of its device is ``LATE``, a second row of the same
 time carries ``DUPLICATE_TIME`` (the first to arrive steps). Inside one batch the order of arrival
 does not matter: rows are sorted by device and time first.
+
+It also bounds what one device may cost: of more than twenty rows in a second of its own time, the
+rest is ``NOT_EVALUATED``, stored and not stepped. A detector steps the rows of one device one after
+the other, so a device that sends 5,000 a second would hold up all others. Which rows are left out
+hangs on their times alone, never on how they were cut into batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +21,13 @@ from analytics.stages.state import Field, Rows, State, StatefulStage
 from core.batch import Batch, Finding
 from core.model import Quality
 
-HISTORY: Final = int(Quality.LATE | Quality.DUPLICATE_TIME | Quality.BACKLOG)
+HISTORY: Final = int(
+    Quality.LATE | Quality.DUPLICATE_TIME | Quality.BACKLOG | Quality.NOT_EVALUATED
+)
 """Rows that are stored and never sound."""
+STEPS_A_SECOND: Final = 20
+"""So many rows of a device are stepped in a second of event time; no sound sensor sends more."""
+_SECOND: Final = 1_000_000
 _SMALL: Final = (1 << 16) - 1
 _SKIPPED: Final = HISTORY | int(Quality.CLOCK_SUSPECT)
 
@@ -81,16 +91,24 @@ def passes(device_no: NDArray[np.int32]) -> Iterator[Rows]:
 
 class _OrderState(State):
     last: NDArray[np.int64]
+    second: NDArray[np.int64]
+    steps: NDArray[np.int64]
 
     def __init__(self) -> None:
-        super().__init__({"last": Field(np.int64, fill=np.iinfo(np.int64).min)})
+        super().__init__(
+            {
+                "last": Field(np.int64, fill=np.iinfo(np.int64).min),
+                "second": Field(np.int64),
+                "steps": Field(np.int64),
+            }
+        )
 
 
 class Order(StatefulStage[_OrderState]):
     """Marks late rows and repeated times, as :mod:`analytics.stages.order` says."""
 
     name = "order"
-    version = 1
+    version = 2
 
     def __init__(self) -> None:
         super().__init__(_OrderState())
@@ -98,8 +116,18 @@ class Order(StatefulStage[_OrderState]):
     def judge(self, batch: Batch) -> Sequence[Finding]:
         """See :meth:`StatefulStage.judge`; finds nothing, sets quality bits."""
         rows = fresh_rows(batch)
-        if not len(rows):
-            return []
+        if len(rows):
+            self._mark(batch, rows)
+        if (batch.quality & int(Quality.CLOCK_SUSPECT)).any():
+            rows = live_rows(batch)
+        else:
+            rows = rows[(batch.quality[rows] & HISTORY) == 0]
+        if len(rows):
+            self._bound(batch, rows)
+        return []
+
+    def _mark(self, batch: Batch, rows: Rows) -> None:
+        """Mark late rows and repeated times."""
         device_no, ts = batch.device_no[rows], batch.ts[rows]
         at = self.state.rows(device_no)
         newest = self.state.last[at]
@@ -110,4 +138,20 @@ class Order(StatefulStage[_OrderState]):
         batch.quality[rows[(ts == newest) | (repeats & (ts > newest))]] |= Quality.DUPLICATE_TIME
         ends = np.append(begins[1:], True)
         self.state.last[at[ends]] = np.maximum(newest[ends], ts[ends])
-        return []
+
+    def _bound(self, batch: Batch, rows: Rows) -> None:
+        """Mark what is too much of one device in one second."""
+        state, device_no, second = self.state, batch.device_no[rows], batch.ts[rows] // _SECOND
+        begins = starts(device_no)
+        begins[1:] |= second[1:] != second[:-1]
+        first = np.flatnonzero(begins)
+        lengths = np.diff(np.append(first, len(rows)))
+        device_no, second = device_no[first], second[first]
+        at = state.rows(device_no)
+        before = np.where(state.second[at] == second, state.steps[at], 0)
+        if (before + lengths).max() > STEPS_A_SECOND:
+            steps = np.arange(len(rows)) + np.repeat(before - first, lengths)
+            batch.quality[rows[steps >= STEPS_A_SECOND]] |= Quality.NOT_EVALUATED
+        ends = np.append(device_no[1:] != device_no[:-1], True)
+        state.second[at[ends]] = second[ends]
+        state.steps[at[ends]] = (before + lengths)[ends]

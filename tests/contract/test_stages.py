@@ -196,7 +196,7 @@ def test_the_state_of_another_stage_or_version_is_refused() -> None:
         second.load(first.dump())
     state = first.dump()
     first.version += 1
-    with pytest.raises(ValueError, match="version 2: this is order version 1"):
+    with pytest.raises(ValueError, match="version 3: this is order version 2"):
         first.load(state)
 
 

@@ -208,6 +208,7 @@ async def test_16_one_device_sends_5000_a_second_beside_quiet_ones(nats_site: Si
             )
             async with asyncio.timeout(60):
                 while (await site.ask(_QUIET, seq))[0][0] < len(quiet):
+                    assert role.is_running(), role.last_words()
                     await asyncio.sleep(0.02)
             delays.append(loop.time() - start)
             seq += 1
