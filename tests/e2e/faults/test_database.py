@@ -49,7 +49,8 @@ async def test_06_the_database_is_stopped_for_20_s(
 
 
 @pytest.mark.tier_p
-async def test_07_commits_take_200_ms_and_the_table_is_locked(site: Site) -> None:
+async def test_07_commits_take_200_ms_and_the_table_is_locked(nats_site: Site) -> None:
+    site = nats_site
     with site.running(site.role(), "ingest.before_commit:sleep=0.2") as role:
         async with site.loaded(8_000, 800):
             await asyncio.sleep(1)
@@ -203,8 +204,11 @@ def _leave_space(database: str) -> None:
 
 
 @pytest.mark.tier_p
-async def test_22_the_schema_grows_under_load(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_22_the_schema_grows_under_load(
+    nats_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A release adds columns and an index while workers of the last one go on writing."""
+    site = nats_site
     files = schema_files() | {
         "9999_expand.sql": "ALTER TABLE hub.reading_manhole_cover ADD COLUMN later float4;"
         "ALTER TABLE hub.device_seen ADD COLUMN later float8;"
