@@ -110,7 +110,7 @@ async def test_at_a_thousandfold_the_rows_and_the_alarms_are_the_same(
 async def test_a_week_replayed_twice_leaves_the_same_rows_and_the_same_event_log(
     city: City, tmp_path: Path, database: str, further_database: Callable[[], str]
 ) -> None:
-    await replayed_twice(city, tmp_path, database, further_database, hours=168, step_s=900)
+    await replayed_twice(city, tmp_path, database, further_database, hours=168, step_s=1800)
 
 
 @pytest.mark.long
