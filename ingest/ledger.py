@@ -59,19 +59,18 @@ class Ledger:
 
     def add(self, conn: psycopg.Connection[Any], source: str) -> None:
         """Add to the table, in the caller's transaction."""
-        rows = [
-            (
-                source,
-                from_micros(minute * MINUTE),
-                self.received[minute],
-                self.stored[minute],
-                self.duplicate[minute],
-                self.quarantined[minute],
+        for minute in sorted(self.received):  # nearly always one
+            conn.execute(
+                _ADD,
+                [
+                    source,
+                    from_micros(minute * MINUTE),
+                    self.received[minute],
+                    self.stored[minute],
+                    self.duplicate[minute],
+                    self.quarantined[minute],
+                ],
             )
-            for minute in sorted(self.received)
-        ]
-        with conn.cursor() as cursor:
-            cursor.executemany(_ADD, rows)
 
 
 def _minutes(times: Sequence[int] | NDArray[np.int64]) -> dict[int, int]:

@@ -36,6 +36,10 @@ class ReadingTables:
 
     def __init__(self) -> None:
         self._packers = {name: RowPacker(kind.table) for name, kind in KINDS.items()}
+        self._copies = {
+            name: _copy_statement(kind.table.identifier, self._packers[name])
+            for name, kind in KINDS.items()
+        }
 
     def copy(self, conn: Connection, rows: Rows) -> None:
         """Put readings straight into their table.
@@ -44,7 +48,7 @@ class ReadingTables:
             psycopg.errors.UniqueViolation: One of them is there already.
         """
         packer = self._packers[rows.kind.name]
-        self._stream(conn, rows.kind.table.identifier, packer, rows.pack(packer))
+        _stream(conn, self._copies[rows.kind.name], rows.pack(packer))
 
     def merge(self, conn: Connection, rows: Rows, some: NDArray[np.intp]) -> int:
         """Put some readings into their table; return how many were not there yet."""
@@ -56,7 +60,7 @@ class ReadingTables:
                 sql.Identifier(f"stage_{rows.kind.name}"), table
             )
         )
-        self._stream(conn, stage, packer, rows.pack(packer, some))
+        _stream(conn, _copy_statement(stage, packer), rows.pack(packer, some))
         cursor = conn.execute(
             sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
                 table, packer.columns, packer.columns, stage
@@ -66,12 +70,15 @@ class ReadingTables:
         conn.execute(sql.SQL("TRUNCATE {}").format(stage))
         return stored
 
-    def _stream(
-        self, conn: Connection, table: sql.Identifier, packer: RowPacker, packed: bytes
-    ) -> None:
-        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)")
-        with conn.cursor() as cursor, cursor.copy(statement.format(table, packer.columns)) as copy:
-            copy.write(packed)
+
+def _copy_statement(table: sql.Identifier, packer: RowPacker) -> bytes:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)")
+    return statement.format(table, packer.columns).as_bytes(None)
+
+
+def _stream(conn: Connection, statement: bytes, packed: bytes) -> None:
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(packed)
 
 
 def write_events(conn: Connection, events: Sequence[DeviceEvent]) -> int:
