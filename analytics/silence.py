@@ -135,7 +135,7 @@ async def _watched(conn: Connection) -> _Watched:
         device_no, device_id, name, gateway, feeder, own, contact = row
         kind = KINDS.get(name)
         if kind is not None and not kind.sleeps and find_rule(name, "offline"):
-            interval = max(own or kind.interval_s, kind.idle_interval_s or 0)
+            interval = own or max(kind.interval_s, kind.idle_interval_s or 0)
             carried = (carriers.get(gateway, -1), carriers.get(feeder, -1))
             times = (interval * 1e6, to_micros(contact))
             rows.append((device_no, *carried, *times, device_id, name))

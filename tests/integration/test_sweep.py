@@ -92,6 +92,14 @@ async def test_a_silent_gateway_is_one_finding_on_its_own_row(pool: Pool) -> Non
     ]
 
 
+async def test_a_device_with_an_interval_of_its_own_keeps_it_busy_or_idle(pool: Pool) -> None:
+    clock = ManualClock(START)
+    await add(pool, "SL-1", interval=60)  # the kind's lamps may be quiet for 15 minutes by day
+    await add(pool, "SL-2")
+    await hear(pool, clock, "SL-1", "SL-2")
+    assert told(await passes(pool, clock, 4, "SL-2")) == [("offline", "open")]
+
+
 async def test_a_dark_feeder_is_one_finding_and_not_sixty(pool: Pool) -> None:
     clock = ManualClock(START)
     lamps = [f"SL-{n:02}" for n in range(60)]
