@@ -139,9 +139,13 @@ def undo_acknowledge(alarm: Alarm, actor: str, now: datetime) -> tuple[Alarm, Ev
     """Take the own acknowledgement back, within seconds.
 
     Raises:
-        ConflictError: It is not acknowledged, by somebody else, or too long ago.
+        ConflictError: It is over, not acknowledged, by somebody else, or too long ago.
     """
     by, at = alarm.acked_by or "", alarm.acked_at
+    if alarm.is_final:
+        raise ConflictError(
+            Text("告警已结束，不能再改", "the alarm is over and can no longer change")
+        )
     if alarm.ack_state is Ack.UNACKED or at is None:
         raise ConflictError(Text("尚未确认", "it is not acknowledged"))
     if by != actor:

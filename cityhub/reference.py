@@ -33,7 +33,7 @@ environment; see [settings](settings.md).
 _API_HEAD: Final = """\
 # Routes
 
-Made from `api/` by `scripts/docs`; edit there. Bodies, answers and examples: `/openapi.json` of a
+Made from `api/` by `scripts/docs`; edit there. Bodies, answers and examples: `/api/openapi.json` of a
 running hub.
 
 *Staff* is whoever has logged in: programs send `Authorization: Bearer …` with `api.token`; on

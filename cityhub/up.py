@@ -77,7 +77,7 @@ def cancel_on_signal() -> None:
 
 def _welcome(hub: Hub, demo: bool) -> None:
     """Print where everything is and what to try first."""
-    lines = ["", f"page      {hub.api_url}/lite", f"API       {hub.api_url}/api/v1/"]
+    lines = ["", f"page      {hub.api_url}/lite", f"API       {hub.api_url}/api/openapi.json"]
     if hub.mqtt_address:
         host, port = hub.mqtt_address
         lines.append(f"devices   mqtt://{host}:{port}")

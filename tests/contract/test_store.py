@@ -166,14 +166,14 @@ def test_a_refused_row_leaves_its_neighbours_alone(edition: str) -> None:
 async def test_a_year_that_comes_late_is_rolled_up_on_every_edition(edition: str) -> None:
     add_devices(edition, "MH-1", "MH-2")
     live = [cover("MH-1", 9_000 + i) for i in range(5)]
-    late = [cover("MH-2", i, ts=NOON_MICROS - i * DAY // 2, tilt=float(i % 90)) for i in range(800)]
+    late = [cover("MH-2", i, ts=NOON_MICROS - i * 4 * DAY, tilt=float(i % 90)) for i in range(100)]
     later = ManualClock(NOON + timedelta(days=2))
     async with open_pool(edition, 2, name="test") as pool:
         with open_pipeline(edition) as pipeline:
             pipeline.take(raw_batch(live))
             await roll_up(pool, later)
             pipeline.take(raw_batch(late, after=5))
-            pipeline.take(raw_batch(late[:50], after=805))  # again
+            pipeline.take(raw_batch(late[:50], after=105))  # again
         await roll_up(pool, later)
     assert_rolled_up(edition)
     assert count(edition, "rollup_dirty") == 0

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from alerts.alarm import HUB, Ack, Alarm, Condition, acknowledge, reset, undo_acknowledge, verify
+from alerts.alarm import (
+    HUB,
+    Ack,
+    Alarm,
+    Condition,
+    acknowledge,
+    reset,
+    undo_acknowledge,
+    verify,
+)
 from alerts.fold import fold, mature, settle
 from alerts.track import Seen, Step, Track
 from core.errors import ConflictError
@@ -319,3 +328,11 @@ def test_that_one_detector_goes_on_lowers_nothing_that_another_raised() -> None:
     step = fold_all(RULE, seen(Edge.OPEN), seen(Edge.OPEN, 5, severity=Severity.RED), again)
     assert alarm_of(step).severity is Severity.RED
     assert step.events == ()
+
+
+def test_what_is_over_for_good_cannot_be_taken_back() -> None:
+    acked, _ = acknowledge(alarm_of(fold_all(RULE, seen(Edge.OPEN))), "wang", at(1))
+    over, _ = verify(acked, "wang", at(2), trusted=True)
+    assert over.is_final
+    with pytest.raises(ConflictError, match="is over"):
+        undo_acknowledge(over, "wang", at(3))

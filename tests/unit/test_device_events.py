@@ -74,6 +74,9 @@ def test_history_is_not_judged() -> None:
 def test_a_wrong_clock_hides_no_opening_and_tells_it_once() -> None:
     wrong = int(Quality.CLOCK_SUSPECT)
     doubtful = [event("cover_open", at=n, quality=wrong) for n in range(3)]
+    doubtful.append(event("cover_close", at=9, quality=wrong))
     found = judge_events(build_stages(COVER, {}), doubtful)
-    assert [(f.edge.value, f.flags) for f in found] == [("open", ("clock_suspect",))]
-    assert edges(*doubtful, event("cover_close", at=9, quality=wrong)) == [("cover_open", "open")]
+    assert [(f.rule_id, f.edge.value, f.flags) for f in found] == [
+        ("clock_wrong", "open", ()),
+        ("cover_open", "open", ("clock_suspect",)),
+    ]
