@@ -21,6 +21,7 @@ async def _run(**changes: Any) -> dict[str, Any]:
     )
 
 
+@pytest.mark.timeout(400)  # it starts twenty programs, one after the other
 async def test_the_bench_of_ingest_reports_ratios_of_one_run_with_its_raw_samples() -> None:
     report = await _run()
     assert len(report["samples"]) == 1
