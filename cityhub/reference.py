@@ -33,8 +33,8 @@ environment; see [settings](settings.md).
 _API_HEAD: Final = """\
 # Routes
 
-Made from `api/` by `scripts/docs`; edit there. Bodies, answers and examples: `/api/openapi.json` of a
-running hub.
+Made from `api/` by `scripts/docs`; edit there. Bodies, answers and examples: `/api/openapi.json` of
+a running hub.
 
 *Staff* is whoever has logged in: programs send `Authorization: Bearer …` with `api.token`; on
 loopback without a token it is everybody on the machine. *Public* needs no login. An error is a
