@@ -18,9 +18,9 @@ def add(commands: Commands) -> None:
         "simulate",
         "simulated devices, and scenes that happen to them",
         "  cityhub simulate scenes\n"
-        "  cityhub simulate start cover_stolen --target MH-0007\n"
+        "  cityhub simulate start cover_stolen --target sim-MH-0007\n"
         "  cityhub simulate status\n"
-        "  cityhub simulate stop cover_stolen-1\n"
+        "  cityhub simulate stop T1795293497817-1\n"
         "  cityhub simulate load run.jsonl --rate 1000 && cityhub simulate score run.jsonl",
     )
     run = add_command(group, "run", _run, "be all devices of a city until Ctrl-C")

@@ -31,6 +31,7 @@ from nats.js.api import (
     DiscardPolicy,
     StreamConfig,
     StreamConsumerSource,
+    StreamInfo,
     StreamSource,
 )
 from nats.js.errors import NotFoundError
@@ -108,8 +109,8 @@ async def find_log_problem(url: str, *, ca_file: Path | None = None) -> str | No
         raise StartError(f"the NATS cannot be asked: {error}") from error
 
 
-async def find_end(url: str, *, ca_file: Path | None = None) -> int:
-    """Return the last number of the log.
+async def _read_stream(url: str, ca_file: Path | None) -> StreamInfo:
+    """Return how the log stands.
 
     Raises:
         StartError: The server cannot be asked, or has no log.
@@ -117,12 +118,20 @@ async def find_end(url: str, *, ca_file: Path | None = None) -> int:
     try:
         client = await connect(url, ca_file=ca_file)
         try:
-            info = await client.jetstream(timeout=_TIMEOUT_S).stream_info(STREAM)
+            return await client.jetstream(timeout=_TIMEOUT_S).stream_info(STREAM)
         finally:
             await client.close()
     except (NatsError, OSError) as error:
         raise StartError(f"the NATS cannot be asked: {error}") from error
-    return int(info.state.last_seq)
+
+
+async def find_end(url: str, *, ca_file: Path | None = None) -> int:
+    """Return the last number of the log.
+
+    Raises:
+        StartError: The server cannot be asked, or has no log.
+    """
+    return int((await _read_stream(url, ca_file)).state.last_seq)
 
 
 async def read_fill(url: str, *, ca_file: Path | None = None) -> float:
@@ -131,14 +140,7 @@ async def read_fill(url: str, *, ca_file: Path | None = None) -> float:
     Raises:
         StartError: The server cannot be asked, or has no log.
     """
-    try:
-        client = await connect(url, ca_file=ca_file)
-        try:
-            info = await client.jetstream(timeout=_TIMEOUT_S).stream_info(STREAM)
-        finally:
-            await client.close()
-    except (NatsError, OSError) as error:
-        raise StartError(f"the NATS cannot be asked: {error}") from error
+    info = await _read_stream(url, ca_file)
     limit = info.config.max_bytes or 0
     return info.state.bytes / limit if limit > 0 else 0.0
 
