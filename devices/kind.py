@@ -6,7 +6,7 @@ kind is one module and its two lines in :mod:`devices`.
 """
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from core.model import Audience, Severity, Text
 from core.tables import Column, ReadingTable
@@ -78,6 +78,26 @@ class Command:
     arguments: tuple[tuple[str, str], ...] = ()
 
 
+class Watch(Protocol):
+    """What a kind is watched for: data, from which :mod:`analytics.stages` makes a detector."""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Names of the metrics it looks at."""
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """The alarm rules it feeds."""
+
+    @property
+    def about(self) -> str:
+        """What it looks for, in a few English words for the reference."""
+
+    @property
+    def source(self) -> str:
+        """Where its numbers come from; ``"ours"`` if from nowhere else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """Watch a metric for staying at or past a limit.
@@ -119,6 +139,21 @@ class Limit:
     def __post_init__(self) -> None:
         if self.per_device == bool(self.steps):
             raise ValueError(f"the limit on {self.metric} has steps, or is per device: not both")
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return tuple(filter(None, (self.metric, self.when, self.unless)))
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (self.rule_id,)
+
+    @property
+    def about(self) -> str:
+        """See :class:`Watch`."""
+        return f"`{self.metric}` at a limit"
 
     @property
     def steps(self) -> tuple[tuple[Severity, float], ...]:
@@ -170,8 +205,21 @@ class Displacement:
     settle_rule: str
     source: str = "ours"
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (*self.acceleration, self.tilt)
 
-Watch = Limit | Displacement
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (self.open_rule, self.shift_rule, self.settle_rule)
+
+    @property
+    def about(self) -> str:
+        """See :class:`Watch`."""
+        axes = ", ".join(f"`{name}`" for name in self.acceleration)
+        return f"displacement by {axes} and `{self.tilt}`, open from {self.open_deg:g}° on"
 
 
 @dataclass(frozen=True, slots=True)

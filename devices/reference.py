@@ -11,7 +11,7 @@ from typing import Final
 from devices import KINDS
 from devices.intake.sheet import Sheet, template
 from devices.intake.sheets import sheets
-from devices.kind import AlarmRule, DeviceKind, Displacement, Limit, Metric
+from devices.kind import AlarmRule, DeviceKind, Limit, Metric, Watch
 from devices.rules import VIRTUAL_RULES
 
 _KINDS_HEAD: Final = """\
@@ -81,7 +81,7 @@ def _describe(kind: DeviceKind) -> Iterator[str]:
         yield f"| `{command.name}` | {command.label.en} {command.label.zh} | {arguments or '–'} |"
     yield "\n| watch | default | opens; clears | rule | source |\n| --- | --- | --- | --- | --- |"
     for watch in kind.watches:
-        yield _limit(watch, kind) if isinstance(watch, Limit) else _displacement(watch)
+        yield _limit(watch, kind) if isinstance(watch, Limit) else _watch(watch)
     yield ""
     yield from _rules(kind.rules)
 
@@ -110,13 +110,9 @@ def _limit(limit: Limit, kind: DeviceKind) -> str:
     )
 
 
-def _displacement(watch: Displacement) -> str:
-    axes = ", ".join(f"`{name}`" for name in watch.acceleration)
-    rules = f"`{watch.open_rule}`, `{watch.shift_rule}`, `{watch.settle_rule}`"
-    return (
-        f"| displacement by {axes} and `{watch.tilt}` | open from {watch.open_deg:g}° on"
-        f" | by its own noise | {rules} | {watch.source} |"
-    )
+def _watch(watch: Watch) -> str:
+    rules = ", ".join(f"`{rule_id}`" for rule_id in watch.rule_ids)
+    return f"| {watch.about} | by each device's own noise | | {rules} | {watch.source} |"
 
 
 def _rules(rules: Iterable[AlarmRule]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from core.model import Audience, Text
 from devices import KINDS, DeviceKind
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES
 from devices.classes import classes
-from devices.kind import Displacement, Limit
+from devices.kind import Limit
 from devices.limits import doubt_limits, limit_keys
 from devices.native import encode_event, encode_record
 from devices.registry import VIRTUAL_KINDS, kind_of
@@ -109,16 +109,11 @@ def test_names_are_unique_and_labelled_in_both_languages(kind: DeviceKind) -> No
 def test_watches_name_metrics_and_rules_that_exist(kind: DeviceKind) -> None:
     names = {metric.name for metric in kind.metrics}
     for watch in kind.watches:
-        match watch:
-            case Limit():
-                assert watch.metric in names
-                assert {watch.when, watch.unless} <= names | {""}
-                assert find_rule(kind.name, watch.rule_id) is not None
-                assert watch.source
-            case Displacement():
-                assert {*watch.acceleration, watch.temperature, watch.tilt} <= names
-                for rule_id in (watch.open_rule, watch.shift_rule, watch.settle_rule):
-                    assert find_rule(kind.name, rule_id) is not None
+        assert watch.watched
+        assert set(watch.watched) <= names
+        assert all(find_rule(kind.name, rule_id) for rule_id in watch.rule_ids)
+        assert watch.source
+        assert watch.about
 
 
 @every_kind
@@ -145,11 +140,7 @@ def test_one_rule_is_fed_by_one_watch(kind: DeviceKind) -> None:
 def test_every_rule_is_fed_by_something(kind: DeviceKind) -> None:
     fed = {event.rule_id for event in kind.events}
     for watch in kind.watches:
-        fed |= (
-            {watch.rule_id}
-            if isinstance(watch, Limit)
-            else {watch.open_rule, watch.shift_rule, watch.settle_rule}
-        )
+        fed |= set(watch.rule_ids)
     care = {rule.rule_id for rule in CARE_RULES}  # fed by the hub itself too
     assert {rule.rule_id for rule in kind.rules} - care <= fed
 

@@ -15,7 +15,7 @@ from analytics.stages.state import StatefulStage
 from core.batch import Batch, DeviceEvent, Finding, Stage
 from core.model import Quality
 from devices import KINDS
-from devices.kind import DeviceKind, Displacement, Limit
+from devices.kind import DeviceKind
 from simulators.rest import RestingDevice
 from tests.batches import (
     SECOND,
@@ -37,7 +37,7 @@ BITS = (0, 0, 0, 0, int(Quality.OUT_OF_RANGE), int(Quality.CLOCK_SUSPECT), int(Q
 def troubled(kind: DeviceKind, seed: int, count: int = 60) -> list[Row]:
     """Rows of three devices that breach whatever their kind watches for, now and then."""
     chance = np.random.default_rng(seed)
-    watched = {name for watch in kind.watches for name in _metrics(watch)}
+    watched = {name for watch in kind.watches for name in watch.watched}
     rows = []
     for n in range(count):
         values = {
@@ -52,12 +52,6 @@ def troubled(kind: DeviceKind, seed: int, count: int = 60) -> list[Row]:
         ts = START + round(n * kind.interval_s * SECOND)
         rows.append(Row(int(chance.integers(1, 4)), ts, values, int(chance.choice(BITS)), seq=n))
     return rows
-
-
-def _metrics(watch: Limit | Displacement) -> tuple[str, ...]:
-    if isinstance(watch, Limit):
-        return tuple(filter(None, (watch.metric, watch.when, watch.unless)))
-    return (*watch.acceleration, watch.tilt)
 
 
 def restored(kind: DeviceKind, stages: Sequence[Stage]) -> list[Stage]:
