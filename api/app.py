@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -96,7 +97,7 @@ def create_app(
         ConfigError: It would be reachable from other machines without a login.
     """
     check_binding(settings)
-    feed = Feed(pool, url)
+    feed = Feed(pool, url, clock, ZoneInfo(settings.city.time_zone))
     gate = Gate(settings.api, clock)
     app = FastAPI(
         title="cityhub",
@@ -122,16 +123,22 @@ def create_app(
 
 @asynccontextmanager
 async def _tail(app: FastAPI) -> AsyncIterator[None]:
-    """Tail the event log while the application runs."""
-    tailing = asyncio.create_task(app.state.feed.run(), name="feed")
-    tailing.add_done_callback(_tell)
+    """Tail the event log, and renew the figures, while the application runs."""
+    feed: Feed = app.state.feed
+    tasks = [
+        asyncio.create_task(feed.run(), name="feed"),
+        asyncio.create_task(feed.tell(), name="feed figures"),
+    ]
+    for task in tasks:
+        task.add_done_callback(_tell)
     try:
         yield
     finally:
-        app.state.feed.close()
-        tailing.cancel()
-        with suppress(asyncio.CancelledError):
-            await tailing
+        feed.close()
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 def _tell(tailing: asyncio.Task[None]) -> None:

@@ -5,6 +5,10 @@ where another stopped. One tailer a process reads ``event_id > position`` when N
 each second in any case, into one bounded ring that all clients share. A client is only a position:
 what the ring no longer holds it reads from the log again, so a slow one costs nothing and loses
 nothing, and a stalled one is cut by the server's write timeout (:mod:`api.serve`).
+
+After each stretch of entries comes ``rows``: the alarms, incidents and cases it touched, as they
+stand now. Once a second come ``stats`` and ``pos``, which a newer one replaces: they have no id,
+and a client that is behind gets the newest only.
 """
 
 import asyncio
@@ -14,10 +18,14 @@ import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
-from api.store import TENANT, look
+from api.reads.touched import read_touched
+from api.reads.vitals import Vitals, read_moved, read_vitals
+from api.store import TENANT, Row, look
+from core.clock import Clock
 from core.db import Pool, listen
 from core.errors import StoreUnavailableError
 from core.metrics import FEED_CLIENTS
@@ -29,6 +37,7 @@ RING: Final = 2_000
 PAGE: Final = 500
 BATCH_S: Final = 0.1
 PING_S: Final = 15.0
+STATS_S: Final = 1.0
 RETRY_MS: Final = 1_000
 
 _COLUMNS: Final = (
@@ -98,11 +107,18 @@ class Feed:
     Args:
         pool: Where the log is read.
         url: Where notifications come from.
+        clock: What time it is.
+        zone: The city's time, which says when a day begins.
     """
 
-    def __init__(self, pool: Pool, url: str) -> None:
+    def __init__(self, pool: Pool, url: str, clock: Clock, zone: ZoneInfo) -> None:
         self._pool = pool
         self._url = url
+        self._clock = clock
+        self._zone = zone
+        self._told = 0  # counts the rounds of figures
+        self._vitals = b""
+        self._moved = b""
         self._ring: list[Frame] = []
         self._floor = 0  # the ring holds all that comes after this id
         self._position: int | None = None
@@ -118,6 +134,30 @@ class Feed:
                     pass
             except StoreUnavailableError as error:
                 log.warning("the feed waits for the database", extra={"reason": str(error)})
+
+    async def tell(self) -> None:
+        """Renew the figures and positions for ever, while anybody listens."""
+        since = self._clock.now()
+        while not self._closed:
+            await asyncio.sleep(STATS_S)
+            if not self._clients:
+                since = self._clock.now()
+                continue
+            try:
+                since = await self._renew(since)
+            except StoreUnavailableError as error:
+                log.warning("no figures: the database is away", extra={"reason": str(error)})
+
+    async def _renew(self, since: datetime) -> datetime:
+        now = self._clock.now()
+        async with look(self._pool) as lent:
+            vitals = Vitals.model_validate(await read_vitals(lent, self._zone, now))
+            moved = await read_moved(lent, since - timedelta(seconds=1))
+        self._vitals = _unnumbered("stats", vitals.model_dump_json())
+        self._moved = _unnumbered("pos", json.dumps(moved, separators=(",", ":"))) if moved else b""
+        self._told += 1
+        self._wake()
+        return now
 
     def close(self) -> None:
         """End all streams, so that a server can stop; clients come back with their last id."""
@@ -148,14 +188,18 @@ class Feed:
         try:
             reason = bounds.refuse(cursor)
             position = bounds.newest if cursor is None or reason else cursor
-            yield f"retry: {RETRY_MS}\n".encode() + _greeting(position, reason)
+            yield f"retry: {RETRY_MS}\n".encode() + _greeting(position, reason) + self._vitals
+            told = self._told
             while not self._closed:
                 grown = self._grown
                 frames = await self._after(position)
-                if frames:
-                    position = frames[-1].event_id
-                    yield b"".join(frame.data for frame in frames)
-                    await asyncio.sleep(BATCH_S)
+                if frames or told != self._told:
+                    position = frames[-1].event_id if frames else position
+                    figures = self._vitals + self._moved if told != self._told else b""
+                    told = self._told
+                    yield b"".join(frame.data for frame in frames) + figures
+                    if frames:
+                        await asyncio.sleep(BATCH_S)
                     continue
                 try:
                     async with asyncio.timeout(PING_S):
@@ -199,15 +243,25 @@ class Feed:
 
     async def _read(self, position: int) -> list[Frame]:
         async with look(self._pool) as lent:
-            rows = await lent.rows(_AFTER, [position, TENANT, PAGE])
-        return [Frame(row["event_id"], encode_event(row)) for row in rows]
+            entries = await lent.rows(_AFTER, [position, TENANT, PAGE])
+            touched = await read_touched(lent, entries) if entries else None
+        frames = [Frame(entry["event_id"], encode_event(entry)) for entry in entries]
+        if touched is not None:
+            rows = _unnumbered("rows", touched.model_dump_json())
+            frames[-1] = Frame(frames[-1].event_id, frames[-1].data + rows)
+        return frames
 
     def _wake(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
 
 
-def encode_event(row: dict[str, Any]) -> bytes:
+def _unnumbered(name: str, data: str) -> bytes:
+    """Return an event that a client does not resume from."""
+    return f"event: {name}\ndata: {data.translate(_BREAKS)}\n\n".encode()
+
+
+def encode_event(row: Row) -> bytes:
     """Return one entry of the log as a Server-Sent Event."""
     name = row["object"] if _NAME.fullmatch(row["object"]) else "event"
     entry = {column: row[column] for column in _COLUMNS}

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -209,7 +209,7 @@ def append_event(conn: psycopg.Connection[Any], object_id: str = "1", **changes:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One event off the feed."""
+    """One event off the feed; ``event_id`` -1: it has none."""
 
     event_id: int
     name: str
@@ -219,7 +219,17 @@ class Heard:
 async def follow(
     client: httpx.AsyncClient, cursor: int | None = None, *, last_id: int | str | None = None
 ) -> AsyncGenerator[Heard, None]:
-    """Follow the feed as a browser would."""
+    """Follow the entries of the feed as a browser would."""
+    async with aclosing(hear_all(client, cursor, last_id=last_id)) as events:
+        async for event in events:
+            if event.event_id >= 0:
+                yield event
+
+
+async def hear_all(
+    client: httpx.AsyncClient, cursor: int | None = None, *, last_id: int | str | None = None
+) -> AsyncGenerator[Heard, None]:
+    """Follow the feed, figures and touched rows included."""
     params = {} if cursor is None else {"cursor": cursor}
     headers = {} if last_id is None else {"Last-Event-ID": str(last_id)}
     async with client.stream("GET", "/api/v1/stream", params=params, headers=headers) as response:
@@ -230,7 +240,8 @@ async def follow(
             if key:
                 fields[key] = value
             elif "data" in fields:
-                yield Heard(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+                number = int(fields.get("id", "-1"))
+                yield Heard(number, fields["event"], json.loads(fields["data"]))
                 fields = {}
 
 

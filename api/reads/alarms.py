@@ -1,5 +1,6 @@
 """Alarms (告警) as the screens show them: with device, place, words and display state."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ _ONE: Final = _SHOWN + " WHERE a.alarm_id = %(alarm_id)s AND a.tenant_id = %(ten
 _OF_CASE: Final = (
     _SHOWN + " WHERE a.case_no = %(case_no)s AND a.tenant_id = %(tenant)s ORDER BY a.alarm_id"
 )
+_SOME: Final = _SHOWN + " WHERE a.alarm_id = ANY (%(ids)s::bigint[]) AND a.tenant_id = %(tenant)s"
 _OF_INCIDENT: Final = (
     _SHOWN
     + " WHERE a.incident_id = %(incident_id)s AND a.tenant_id = %(tenant)s"
@@ -163,6 +165,12 @@ async def read_alarm(look: Look, alarm_id: int) -> Row | None:
     """Return one alarm."""
     row = await look.row(_ONE, {"alarm_id": alarm_id, "tenant": TENANT})
     return show_alarm(row) if row else None
+
+
+async def alarms_by_id(look: Look, ids: Sequence[int]) -> list[Row]:
+    """Return some alarms, in no order; those that do not exist are left out."""
+    rows = await look.rows(_SOME, {"ids": list(ids), "tenant": TENANT})
+    return [show_alarm(row) for row in rows]
 
 
 async def alarms_of_case(look: Look, case_no: str) -> list[Row]:

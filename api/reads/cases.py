@@ -1,5 +1,6 @@
 """Cases (案件), their work orders (任务单) and what was sent to the city's platform."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -37,6 +38,7 @@ _LIST: Final = (
 """
 )
 _ONE: Final = _SHOWN + " WHERE c.case_no = %s AND c.tenant_id = %s"
+_SOME: Final = _SHOWN + " WHERE c.case_no = ANY (%s::text[]) AND c.tenant_id = %s"
 _ORDERS: Final = """
 SELECT o.*, coalesce(d.name_zh, o.dept_code) AS dept_zh,
        coalesce(nullif(d.name_en, ''), d.name_zh, o.dept_code) AS dept_en
@@ -173,6 +175,11 @@ async def list_cases(
         await look.rows(_LIST, params), limit, lambda row: [row["reported_at"], row["case_no"]]
     )
     return [show_case(row) for row in page], token
+
+
+async def cases_by_no(look: Look, numbers: Sequence[str]) -> list[Row]:
+    """Return some cases, in no order; those that do not exist are left out."""
+    return [show_case(row) for row in await look.rows(_SOME, [list(numbers), TENANT])]
 
 
 async def read_case(look: Look, case_no: str) -> Row | None:

@@ -61,6 +61,10 @@ async def stream(
     new snapshot then. Each further event is named by what it happened to (``alarm``, ``incident``,
     ``case``, ``work_order`` …), its id is its number in the log, and its data is the entry. After
     quiet an event comes at once, else at most ten times a second; ``: ping`` comes every 15 s.
+
+    Three events have no id, since nothing is resumed from them: ``rows`` after each stretch of
+    entries (the alarms, incidents and cases they touched, as they stand now), and each second
+    ``stats`` (the figures of the strip) and ``pos`` (id, longitude, latitude of what moved).
     """
     if hub.feed.full:
         raise Problem(

@@ -19,7 +19,17 @@ from api import feed
 from api.serve import BoundedProtocol
 from core.db import Pool
 from core.metrics import FEED_CLIENTS
-from tests.serving import Heard, append_event, follow, serving, until
+from tests.serving import (
+    Heard,
+    append_event,
+    file_case,
+    follow,
+    hear_all,
+    raise_alarm,
+    serving,
+    settle,
+    until,
+)
 
 
 async def hear(events: AsyncIterator[Heard], count: int) -> list[Heard]:
@@ -31,6 +41,14 @@ async def hear(events: AsyncIterator[Heard], count: int) -> list[Heard]:
             if len(heard) == count:
                 break
     return heard
+
+
+async def hear_one(events: AsyncIterator[Heard], name: str) -> Heard:
+    """Take events until one of that name."""
+    async for event in events:
+        if event.name == name:
+            return event
+    raise AssertionError("the feed ended")
 
 
 def write_events(database: str, count: int, **changes: object) -> list[int]:
@@ -219,6 +237,7 @@ async def test_fault_29_a_reader_that_stalls_is_cut_and_resumes_without_a_gap(
         await until(lambda: FEED_CLIENTS._value.get() == 0, 20)
         heard = await asyncio.to_thread(_read_all, stalled)
         whole = heard.partition(b"\r\n\r\n")[2].split(b"\n\n")[1:-1]
+        whole = [event for event in whole if event.startswith(b"id: ")]
         numbers = [int(event.split(b"\n")[0].removeprefix(b"id: ")) for event in whole]
         assert 0 < len(numbers) < len(ids)
         rest: list[int] = []
@@ -331,3 +350,49 @@ async def test_fault_2_killing_the_api_with_fifty_viewers_loses_and_repeats_noth
     finally:
         process.kill()
         process.wait()
+
+
+async def test_a_stretch_of_entries_is_followed_by_the_rows_it_touched(
+    pool: Pool, database: str
+) -> None:
+    settle(database)
+    case_no = file_case(database)
+    alarm_id = raise_alarm(database, case_no=case_no)
+    async with serving(pool, database) as client, aclosing(hear_all(client)) as events:
+        await anext(events)
+        with psycopg.connect(database) as conn:
+            append_event(conn, str(alarm_id))
+            last = append_event(conn, case_no, log="case", object="case", action="filed")
+        async with asyncio.timeout(10):
+            touched = await hear_one(events, "rows")
+    assert touched.event_id == -1, "nothing is resumed from rows"
+    assert touched.data["cursor"] == last
+    assert [alarm["alarm_id"] for alarm in touched.data["alarms"]] == [alarm_id]
+    assert [case["case_no"] for case in touched.data["cases"]] == [case_no]
+
+
+async def test_entries_on_things_that_do_not_exist_pass_all_the_same(
+    pool: Pool, database: str
+) -> None:
+    async with serving(pool, database) as client, aclosing(hear_all(client)) as events:
+        await anext(events)
+        write_events(database, 1, object="incident")
+        write_events(database, 1, object="work_order")
+        async with asyncio.timeout(10):
+            touched = await hear_one(events, "rows")
+    assert touched.data["incidents"] == touched.data["cases"] == []
+
+
+async def test_the_figures_come_each_second_while_anybody_listens(
+    pool: Pool, database: str
+) -> None:
+    settle(database)
+    raise_alarm(database)
+    async with (
+        serving(pool, database) as client,
+        aclosing(hear_all(client)) as events,
+        asyncio.timeout(10),
+    ):
+        figures = await hear_one(events, "stats")
+    assert figures.data["unacked"]["4"] == 1
+    assert figures.data["known"] > 0
