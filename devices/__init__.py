@@ -8,6 +8,7 @@ alarm or page.
 from collections.abc import Mapping
 from typing import Final
 
+from devices.displacement_point import DISPLACEMENT_POINT
 from devices.kind import DeviceKind
 from devices.manhole_cover import MANHOLE_COVER
 from devices.sanitation_vehicle import SANITATION_VEHICLE
@@ -24,6 +25,7 @@ KINDS: Final[Mapping[str, DeviceKind]] = {
         SANITATION_VEHICLE,
         SANITATION_WORKER,
         WATER_GAUGE,
+        DISPLACEMENT_POINT,
         VIDEO_ENDPOINT,
         # a new kind is one line here, and its import above
     )

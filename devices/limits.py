@@ -11,20 +11,26 @@ from typing import Any, Final
 from core.model import Severity, Text
 from devices import KINDS
 from devices.kind import DeviceKind, Limit
+from devices.motion import GroundStep
 
 _STEPS: Final = {severity.name.lower(): severity for severity in Severity}
 _MOST: Final = 1e12
 
 
-def limit_keys(kind: DeviceKind) -> dict[str, Limit]:
+def limit_keys(kind: DeviceKind) -> dict[str, Limit | GroundStep]:
     """Return the keys that limits of a device of this kind may have, and what each replaces.
+
+    How grave a step of the ground is, a device says under the rule's name.
 
     >>> sorted(limit_keys(KINDS["street_lamp"]))
     ['leak', 'lean', 'lux', 'over_volt', 'power', 'under_volt']
     """
     limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
     times = Counter(limit.metric for limit in limits)
-    return {limit.metric if times[limit.metric] == 1 else limit.rule_id: limit for limit in limits}
+    keys: dict[str, Limit | GroundStep] = {
+        limit.metric if times[limit.metric] == 1 else limit.rule_id: limit for limit in limits
+    }
+    return keys | {w.rule_id: w for w in kind.watches if isinstance(w, GroundStep)}
 
 
 def doubt_limits(kind_name: str, limits: object) -> Text | None:

@@ -109,6 +109,7 @@ EVENT_OWNERS: Final = {
     "0491": "sanitation",
     "0492": "water",
     "0493": "water",
+    "0494": "water",
     "05": "city-management",
 }
 """Owner by class or sub-class of event, asked after the street office (先属地、后属主)."""

@@ -11,11 +11,14 @@ from typing import Any
 from analytics.stages.care import Care
 from analytics.stages.displacement import Displacement
 from analytics.stages.events import Events
+from analytics.stages.gnss import GnssStep
 from analytics.stages.limits import Limits
 from analytics.stages.order import Order
+from analytics.stages.slope import Slope
 from core.batch import Stage
 from devices.kind import DeviceKind
 from devices.kind import Displacement as DisplacementWatch
+from devices.motion import GroundAcceleration, GroundStep
 
 
 def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> list[Stage]:
@@ -35,5 +38,7 @@ def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> l
         Care(kind),
         Limits(kind, limits),
         *(Displacement(kind, watch) for watch in watches),
+        *(GnssStep(kind, w, limits) for w in kind.watches if isinstance(w, GroundStep)),
+        *(Slope(kind, w) for w in kind.watches if isinstance(w, GroundAcceleration)),
         Events(kind),
     ]
