@@ -5,8 +5,8 @@ schema, page labels and the resting simulator are all made from this one descrip
 kind is one module and its two lines in :mod:`devices`.
 """
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal, Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, Protocol
 
 from core.model import Audience, Severity, Text
 from core.tables import Column, ReadingTable
@@ -76,6 +76,26 @@ class Command:
     name: str
     label: Text
     arguments: tuple[tuple[str, str], ...] = ()
+
+
+def editable(
+    about: Text, *, low: float, high: float, unit: str = "", rule: str = "", **more: Any
+) -> Any:
+    """Return a field of a watch that a city may change (:mod:`devices.rule_fields`).
+
+    Only numbers that the watch's stage reads live may be marked so.
+
+    Args:
+        about: What it is.
+        low: The least it may be.
+        high: The greatest.
+        unit: UCUM code.
+        rule: Name of the attribute with the rule that it belongs to; empty: the watch's first.
+        **more: For :func:`dataclasses.field`, such as ``default``.
+    """
+    return field(
+        metadata={"about": about, "low": low, "high": high, "unit": unit, "rule": rule}, **more
+    )
 
 
 class Watch(Protocol):
@@ -199,7 +219,13 @@ class Displacement:
     temperature: str
     tilt: str
     wakes: bool
-    open_deg: float
+    open_deg: float = editable(
+        Text("装置自报倾角达到此值即为开启", "the device's own tilt from which it is open"),
+        low=10,
+        high=180,
+        unit="deg",
+        rule="open_rule",
+    )
     open_rule: str
     shift_rule: str
     settle_rule: str
@@ -220,6 +246,99 @@ class Displacement:
         """See :class:`Watch`."""
         axes = ", ".join(f"`{name}`" for name in self.acceleration)
         return f"displacement by {axes} and `{self.tilt}`, open from {self.open_deg:g}° on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampCircuit:
+    """Watch the circuit of a lamp (灯具电气故障), by the sun and by its own learnt figures.
+
+    Attributes:
+        out_rule: Alarm rule of a lamp that is dark with its switch on: open circuit, no supply, or
+            dead.
+        short_rule: Of a current far over its own.
+        day_rule: Of a lamp that burns by day, by the sun over the city.
+        weak_rule: Of power under its own learnt power.
+        pf_rule: Of a power factor that decays.
+        leak_rule: Of leakage that grows; the limit that kills is a :class:`Limit`.
+        flicker_rule: Of a lamp that goes on and off with its switch on.
+        source: Where the numbers come from.
+    """
+
+    out_rule: str
+    short_rule: str
+    day_rule: str
+    weak_rule: str
+    pf_rule: str
+    leak_rule: str
+    flicker_rule: str
+    source: str = "ours"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return ("on", "level", "volt", "amp", "power", "pf", "leak", "lux")
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (
+            self.out_rule,
+            self.short_rule,
+            self.day_rule,
+            self.weak_rule,
+            self.pf_rule,
+            self.leak_rule,
+            self.flicker_rule,
+        )
+
+    @property
+    def about(self) -> str:
+        """See :class:`Watch`."""
+        return "the lamp's circuit by `on`, `power`, `amp`, `pf`, `leak`, and the sun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaterLevel:
+    """Watch a level for rising, and its sensor for what sensors do (QARTOD tests).
+
+    Attributes:
+        metric: Name of the level, in metres. Its :class:`Limit` says where the water is going.
+        rise_rule: Alarm rule of a rise that is faster than usual.
+        stuck_rule: Of a value or a noise that is frozen.
+        drift_rule: Of a slow drift that a neighbour proves.
+        suspect_rule: Of one that nothing proves, and of a sudden fall that stays: no alarm.
+        spike_rule: Of a row that jumps and is back with the next one: no alarm.
+        source: Where the numbers come from.
+    """
+
+    metric: str
+    rise_rule: str
+    stuck_rule: str
+    drift_rule: str
+    suspect_rule: str
+    spike_rule: str
+    source: str = "ours"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (self.metric,)
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """See :class:`Watch`."""
+        return (
+            self.rise_rule,
+            self.stuck_rule,
+            self.drift_rule,
+            self.suspect_rule,
+            self.spike_rule,
+        )
+
+    @property
+    def about(self) -> str:
+        """See :class:`Watch`."""
+        return f"`{self.metric}` rising, spiking, frozen or drifting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +362,8 @@ class AlarmRule:
         verify: What must agree before its case closes.
         handle_hours: Limit of handling, hours on the clock (紧急工作时).
         on_site_minutes: Limit of being on site.
+        enabled: Its findings make alarms; one that is not keeps finding, for history alone.
+        silent: It makes no alarm: what is found is kept as history, such as a spike.
         source: Where the numbers come from.
     """
 
@@ -250,6 +371,7 @@ class AlarmRule:
     label: Text
     severity: Severity
     _: KW_ONLY
+    enabled: bool = True
     audience: Audience = Audience.CITY
     on_delay_s: float = 0.0
     off_delay_s: float = 600.0
@@ -263,6 +385,7 @@ class AlarmRule:
     verify: Literal["sensor_and_human", "sensor_or_human", "sensor", "human"] = "sensor_or_human"
     handle_hours: float = 24.0
     on_site_minutes: float | None = None
+    silent: bool = False
     source: str = "ours"
 
 

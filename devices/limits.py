@@ -17,13 +17,33 @@ _STEPS: Final = {severity.name.lower(): severity for severity in Severity}
 _MOST: Final = 1e12
 
 
+class LiveLimits(dict[int, Mapping[str, Any]]):
+    """What differs of the watches of each device, by ``device_no``; the same object for ever.
+
+    Its values are replaced and never changed in place. ``epoch`` rises with each change, so that
+    whoever holds on to it need not compare.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 0
+
+    def become(self, limits: Mapping[int, Mapping[str, Any]]) -> None:
+        """Take over how things stand."""
+        if limits != self:
+            for device_no in self.keys() - limits.keys():
+                del self[device_no]
+            self.update(limits)
+            self.epoch += 1
+
+
 def limit_keys(kind: DeviceKind) -> dict[str, Limit | GroundStep]:
     """Return the keys that limits of a device of this kind may have, and what each replaces.
 
     How grave a step of the ground is, a device says under the rule's name.
 
     >>> sorted(limit_keys(KINDS["street_lamp"]))
-    ['leak', 'lean', 'lux', 'over_volt', 'power', 'under_volt']
+    ['leak', 'lean', 'over_volt', 'under_volt']
     """
     limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
     times = Counter(limit.metric for limit in limits)

@@ -11,9 +11,9 @@ Sources:
 
 from typing import Final
 
-from core.model import Severity, Text
+from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
-from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
+from devices.kind import AlarmRule, Command, DeviceKind, Event, LampCircuit, Limit, Metric
 
 _LAMP: Final = "0118"
 """The lamp among the city's components (路灯)."""
@@ -114,8 +114,15 @@ STREET_LAMP: Final = DeviceKind(
         Command("group", Text("分组", "group"), (("add", "1"), ("remove", "1"))),
     ),
     watches=(
-        Limit("power", "lamp_out", yellow=2, below=True, when="on", clear_margin=3),
-        Limit("lux", "lamp_day_on", blue=2000, when="on", clear_margin=500),
+        LampCircuit(
+            out_rule="lamp_out",
+            short_rule="lamp_short",
+            day_rule="lamp_day_on",
+            weak_rule="lamp_weak",
+            pf_rule="lamp_pf_low",
+            leak_rule="leakage_rising",
+            flicker_rule="lamp_flicker",
+        ),
         Limit(
             "leak",
             "leakage",
@@ -163,6 +170,44 @@ STREET_LAMP: Final = DeviceKind(
             on_delay_s=1800,
             class_code=_LAMP,
             verify="sensor",
+        ),
+        AlarmRule(
+            "lamp_short",
+            Text("灯具短路", "Short circuit"),
+            Severity.ORANGE,
+            class_code=_LAMP,
+            verify="sensor_and_human",
+            handle_hours=6,
+        ),
+        AlarmRule(
+            "lamp_weak",
+            Text("灯具功率偏低", "Weak lamp"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "lamp_pf_low",
+            Text("功率因数下降", "Power factor decays"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "lamp_flicker",
+            Text("灯光闪烁", "Lamp flickers"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            off_delay_s=1800,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "leakage_rising",
+            Text("漏电流上升", "Leakage grows"),
+            Severity.YELLOW,
+            class_code=_LAMP,
+            verify="sensor_and_human",
+            handle_hours=12,
         ),
         AlarmRule(
             "leakage",

@@ -5,23 +5,33 @@ late and repeated rows by quality bits, and the others leave those alone. May en
 columns and returns findings.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from analytics.stages.care import Care
 from analytics.stages.displacement import Displacement
 from analytics.stages.events import Events
 from analytics.stages.gnss import GnssStep
+from analytics.stages.lamp import Lamp
 from analytics.stages.limits import Limits
 from analytics.stages.order import Order
 from analytics.stages.slope import Slope
+from analytics.stages.sun import Daylight
 from core.batch import Stage
-from devices.kind import DeviceKind
+from devices.kind import DeviceKind, LampCircuit
 from devices.kind import Displacement as DisplacementWatch
 from devices.motion import GroundAcceleration, GroundStep
 
+FENYANG: Final = Daylight(111.78, 37.26)
+"""The sun over the city whose figures are the defaults of ``city`` in the settings."""
 
-def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> list[Stage]:
+
+def build_stages(
+    kind: DeviceKind,
+    limits: Mapping[int, Mapping[str, Any]],
+    *,
+    daylight: Daylight = FENYANG,
+) -> list[Stage]:
     """Return the stages of a kind, in the order in which each batch goes through them.
 
     No two share a name. One that raises has changed nothing, so that whoever calls it may halve
@@ -29,16 +39,31 @@ def build_stages(kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]]) -> l
 
     Args:
         kind: Whose watches to make stages of.
-        limits: The devices' own limits by ``device_no``; changes in it are seen within a second of
-            hub time.
+        limits: What differs of the watches by ``device_no``, live (:mod:`analytics.stages.own`).
+        daylight: The sun over the city, for what burns by night.
     """
-    watches = [watch for watch in kind.watches if isinstance(watch, DisplacementWatch)]
     return [
         Order(),
         Care(kind),
         Limits(kind, limits),
-        *(Displacement(kind, watch) for watch in watches),
-        *(GnssStep(kind, w, limits) for w in kind.watches if isinstance(w, GroundStep)),
-        *(Slope(kind, w) for w in kind.watches if isinstance(w, GroundAcceleration)),
+        *_detectors(kind, limits, daylight),
         Events(kind),
     ]
+
+
+def _detectors(
+    kind: DeviceKind, limits: Mapping[int, Mapping[str, Any]], daylight: Daylight
+) -> Iterator[Stage]:
+    """Yield the detector of each watch but the limits, which one stage judges together."""
+    for watch in kind.watches:
+        match watch:
+            case DisplacementWatch():
+                yield Displacement(kind, watch, limits)
+            case GroundStep():
+                yield GnssStep(kind, watch, limits)
+            case GroundAcceleration():
+                yield Slope(kind, watch)
+            case LampCircuit():
+                yield Lamp(kind, watch, daylight)
+            case _:
+                pass
