@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analytics.stages import lamp_circuit as circuit
 from analytics.stages.columns import Columns
 from analytics.stages.explain import quantity, quantity_en
-from analytics.stages.lamp_circuit import LampState
+from analytics.stages.lamp_circuit import Floats, LampState
 from analytics.stages.sun import Daylight
 from core.model import Text, from_micros
 from devices.kind import Metric
@@ -63,11 +62,11 @@ class LampWords:
         self,
         fault: int,
         *,
-        columns: NDArray[np.float64],
+        columns: Floats,
         expected_w: float,
         expected_a: float,
         state: LampState,
-        at: int,
+        device_no: int,
         ts: int,
     ) -> Seen:
         """Return what to say of a fault of one row.
@@ -78,13 +77,14 @@ class LampWords:
             expected_w: The power expected at this level, NaN before it is learnt.
             expected_a: The current likewise.
             state: The stage's state.
-            at: The lamp's row in it.
+            device_no: The lamp.
             ts: Event time, microseconds.
         """
+        at = int(state.find(np.array([device_no], np.int32))[0])
         if fault in circuit.TRENDS:
             return self._trend(state, at, fault)
         _, _, volt, amp, power, *_ = (float(value) for value in columns)
-        learnt: dict[str, Any] = {"rows": int(state.count[at, 0])}
+        learnt: dict[str, Any] = {"rows": state.trend(at, circuit.WEAK)[3]}
         if fault == circuit.OUT:
             kind, why = _dark(volt, amp, expected_a)
             return self._out(kind, why, power, expected_w, learnt)
@@ -92,7 +92,7 @@ class LampWords:
             return self._short(amp, expected_a, learnt)
         if fault == circuit.DAY:
             return self._day(power, ts, learnt)
-        return self._flicker(float(state.flips[at]), power, expected_w, learnt)
+        return self._flicker(state.flips(at), power, expected_w, learnt)
 
     def _out(
         self, kind: str, why: Text, power: float, expected_w: float, learnt: dict[str, Any]
@@ -110,7 +110,7 @@ class LampWords:
             told,
             power,
             expected_w,
-            dead,
+            float(dead),
             detail=learnt,
         )
 
@@ -151,7 +151,7 @@ class LampWords:
             told,
             power,
             0.0,
-            circuit.DAY_W,
+            float(circuit.DAY_W),
             detail=learnt | sun,
         )
 
@@ -178,9 +178,10 @@ class LampWords:
     def _trend(self, state: LampState, at: int, fault: int) -> Seen:
         """Describe a figure that left its reference."""
         which = fault - circuit.WEAK
-        recent, ref = float(state.recent[at, which]), float(state.ref[at, which])
-        allowed = float(circuit.allowance(state.ref[[at]], state.noise[[at]])[0, which])
-        noise = max(float(state.noise[at, which]), float(circuit.NOISE_FLOOR[which]))
+        ref, recent, noise, rows = state.trend(at, fault)
+        band = circuit.allowance(np.full((3, 1), ref, np.float32), np.full((3, 1), noise))
+        allowed = float(band[which, 0])
+        noise = max(noise, float(circuit.NOISE_FLOOR[which, 0]))
         name = ("power", "pf", "leak")[which]
         metric = self._columns.metric(name)
         told, grows = self._says(name, recent), fault == circuit.LEAK
@@ -202,7 +203,7 @@ class LampWords:
                 "lo": ref - allowed,
                 "hi": ref + allowed,
                 "z": (recent - ref) / noise,
-                "rows": int(state.count[at, which]),
+                "rows": rows,
             },
         )
 
