@@ -18,6 +18,7 @@ from core.errors import (
     CityhubError,
     ConflictError,
     NotFoundError,
+    RefusedError,
     StoreRejectedError,
     StoreUnavailableError,
 )
@@ -101,6 +102,8 @@ def as_problem(error: Exception) -> Problem:
             return _invalid(error)
         case HTTPException():
             return _http(error)
+        case RefusedError():
+            return Problem(422, "refused", error.text)
         case CityhubError():
             return _ours(error)
         case _:

@@ -66,6 +66,18 @@ class NotFoundError(CityhubError):
     """There is no such thing."""
 
 
+class RefusedError(CityhubError):
+    """What is asked for cannot be, whoever asks and whenever. Show why.
+
+    Attributes:
+        text: The sentence for the member of staff: what is wrong, and what would do.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+        super().__init__(text.en)
+
+
 class DispatchFailedError(CityhubError):
     """The city's platform did not take it this time. Try again later, with the same key.
 

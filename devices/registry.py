@@ -6,7 +6,7 @@ channel ``hub_device`` says that something changed.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,10 +14,12 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import tuple_row
 
+from core.batch import Finding
 from core.errors import ConflictError, NotFoundError
 from devices import KINDS
-from devices.limits import doubt_limits
+from devices.limits import LiveLimits, doubt_limits
 from devices.places import doubt_position
+from devices.rulebook import Rulebook
 from devices.secret import device_secret, secret_hash
 from devices.topics import DEVICE_ID
 
@@ -66,7 +68,11 @@ _COLUMNS: Final = (
     "device_no, device_id, kind, name, component_code, grid_code, dept_code, lon, lat, gateway,"
     " feeder, interval_s, limits, state"
 )
-SELECT_ALL: Final = f"SELECT {_COLUMNS} FROM hub.device ORDER BY device_no"  # noqa: S608 - ours
+SELECT_ALL: Final = f"""
+SELECT {_COLUMNS.replace("grid_code", "coalesce(grid_code, c.cell)")}
+  FROM hub.device LEFT JOIN (SELECT component_code, grid_code AS cell FROM hub.component) AS c
+ USING (component_code) ORDER BY device_no
+"""  # noqa: S608 - ours; a device stands where its component does
 SELECT_ONE: Final = f"SELECT {_COLUMNS} FROM hub.device WHERE device_id = %s"  # noqa: S608 - ours
 SELECT_SOME: Final = f"""
 SELECT {_COLUMNS} FROM hub.device
@@ -99,19 +105,22 @@ class Registry:
     """A snapshot of all devices, in memory.
 
     ``by_id`` and ``by_no`` are replaced as a whole by each load, so a reader in another thread sees
-    the old or the new ones. ``limits`` stays the same object: detectors hold on to it.
+    the old or the new ones. ``limits`` stays the same object: detectors hold on to it. It says what
+    differs from its kind for each device: ladders of its own, and what rules of the city changed.
     """
 
     def __init__(self, devices: Iterable[Device] = ()) -> None:
+        self.rules = Rulebook()
         self.by_id: dict[str, Device] = {}
         self.by_no: dict[int, Device] = {}
-        self.limits: dict[int, Mapping[str, Any]] = {}
+        self.limits = LiveLimits()
         self.epoch = 0
         self._children: dict[str, frozenset[str]] = {}
         self.replace(devices)
 
     def load(self, conn: psycopg.Connection[Any]) -> None:
-        """Read all devices anew."""
+        """Read all devices and rules anew."""
+        self.rules.load(conn)
         with conn.cursor(row_factory=tuple_row) as cursor:
             self.replace(Device(*row) for row in cursor.execute(SELECT_ALL))
 
@@ -123,14 +132,19 @@ class Registry:
             by_id[device.device_id] = device
             if device.gateway is not None:
                 children.setdefault(device.gateway, set()).add(device.device_id)
-        limits = {device.device_no: device.limits for device in by_id.values() if device.limits}
         self.by_no = {device.device_no: device for device in by_id.values()}
         self.by_id = by_id
         self._children = {gateway: frozenset(ids) for gateway, ids in children.items()}
-        self.limits.update(limits)
-        for device_no in self.limits.keys() - limits.keys():
-            del self.limits[device_no]
+        self.limits.become(self.rules.differing(self.by_no.values()))
         self.epoch += 1
+
+    def ruled(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Return findings with the version of the rule that judged, and its rank.
+
+        A ladder's steps have ranks of their own; elsewhere the rank that a city gave to a rule
+        replaces the one that it was shipped with.
+        """
+        return [self.rules.stamped(each, self.by_no.get(each.device_no)) for each in findings]
 
     def children(self, gateway_id: str) -> frozenset[str]:
         """Return the ids of the devices that a gateway carries, hence may speak for."""

@@ -16,6 +16,7 @@ from core.batch import Batch, DeviceEvent, Finding, Stage
 from core.model import Edge, Severity, Text
 from devices import KINDS
 from devices.kind import DeviceKind
+from devices.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,13 @@ class Judge:
 
     Args:
         build_stages: Makes the stages of a kind.
-        limits: The devices' own limits by number, live.
+        registry: The devices and the rules that hold for them, live.
     """
 
-    def __init__(self, build_stages: BuildStages, limits: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, build_stages: BuildStages, registry: Registry) -> None:
+        self._registry = registry
         self.stages: dict[str, Sequence[Stage]] = {
-            name: tuple(build_stages(kind, limits)) for name, kind in KINDS.items()
+            name: tuple(build_stages(kind, registry.limits)) for name, kind in KINDS.items()
         }
         self._told: dict[tuple[int, str], int] = {}
 
@@ -42,14 +44,14 @@ class Judge:
         found: list[Finding] = []
         for stage in self.stages[batch.kind]:
             found += self._apply(stage, batch, batch.now)
-        return found
+        return self._registry.ruled(found)
 
     def step_events(self, kind: str, events: Sequence[DeviceEvent], now: int) -> list[Finding]:
         """Judge what devices of one kind raised themselves."""
         found: list[Finding] = []
         for stage in self.stages.get(kind, ()):
             found += self._apply_events(stage, events, now)
-        return found
+        return self._registry.ruled(found)
 
     def _apply(self, stage: Stage, batch: Batch, now: int) -> list[Finding]:
         try:

@@ -82,7 +82,7 @@ class Pipeline:
         self._clocks = SlowClocks()
         self._payloads = PayloadWatch()
         self._chatter = Chatter(settings.chatty_per_minute)
-        self._judge = Judge(build_stages, self._registry.limits)
+        self._judge = Judge(build_stages, self._registry)
         self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6))
         self._writer = Writer(url, source=source, offsets=offsets, snapshots=self._snapshots)
         self._stopping = threading.Event()

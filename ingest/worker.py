@@ -144,8 +144,8 @@ class _Worker:
             self._slots.release()
 
     async def _watch(self, url: str) -> None:
-        """Have the registry loaded anew when it changes, or a nudge may be lost."""
-        async for _ in listen(url, "hub_device", every=_LOOK_S):
+        """Have devices and rules loaded anew when they change, or a nudge may be lost."""
+        async for _ in listen(url, "hub_device", "hub_rule", every=_LOOK_S):
             self._pipeline.devices_changed()
 
     def _oldest_age(self) -> float:

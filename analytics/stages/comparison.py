@@ -3,9 +3,7 @@
 Most rows end here: only those of devices with a breach, or with something under way, are stepped.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from analytics.stages.ladder import STEPS, Ladder, breaching
 from analytics.stages.state import Rows
 from core.batch import Batch
 from core.model import Quality
-from devices.kind import DeviceKind, Limit
+from devices.kind import Limit
 
 _TRUE = 0.5  # a state is 0 or 1
 
@@ -33,6 +31,7 @@ class Compared:
         breach: At or past the step.
         inside: Inside the step by the margin that clears.
         alarming: Past the red step in a row whose clock is not believed.
+        line: ``(n,)`` the line of each row's device in the ladder.
     """
 
     row: Rows
@@ -43,6 +42,7 @@ class Compared:
     breach: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     alarming: NDArray[np.bool_]
+    line: NDArray[np.int32]
 
     def take(self, at: Rows) -> "Compared":
         """Return some of the rows."""
@@ -55,6 +55,7 @@ class Compared:
             self.breach[:, at],
             self.inside[:, at],
             self.alarming[:, at],
+            self.line[at],
         )
 
 
@@ -62,27 +63,23 @@ class Comparison:
     """Compares the batches of one kind.
 
     Args:
-        kind: The kind.
         columns: Its metrics.
-        own: The devices' own limits, live.
+        ladder: Its limits, for each device.
     """
 
-    def __init__(
-        self,
-        kind: DeviceKind,
-        columns: Columns,
-        own: Mapping[int, Mapping[str, Any]],
-    ) -> None:
+    def __init__(self, columns: Columns, ladder: Ladder) -> None:
         self._columns = columns
-        self._ladder = Ladder(kind, own)
-        self._limits = self._ladder.limits
+        self._ladder = ladder
+        self._limits = ladder.limits
 
     def compare(self, batch: Batch, rows: Rows) -> Compared:
         """Compare all rows with all steps."""
         shape = (len(self._limits), len(rows))
         values = np.empty(shape)
         judged, shut = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
-        threshold = self._ladder.thresholds(batch.device_no[rows], batch.now)
+        line = self._ladder.lines(batch.device_no[rows], batch.now)
+        threshold = self._ladder.spread(self._ladder.threshold, line)
+        margin = self._ladder.spread(self._ladder.margin, line)
         breach, inside = np.empty(threshold.shape, np.bool_), np.empty(threshold.shape, np.bool_)
         for n, limit in enumerate(self._limits):
             measured = self._columns.read(batch, limit.metric, rows)
@@ -91,7 +88,7 @@ class Comparison:
             gate, shut[n] = self._gate(batch, limit, rows)
             judged[n] = ~np.isnan(measured) & gate
             breach[steps] = breaching(measured, threshold[steps], limit) & judged[n]
-            near = breaching(measured, threshold[steps], limit, limit.clear_margin)
+            near = breaching(measured, threshold[steps], limit, margin[n])
             inside[steps] = ~near & judged[n]
         believed = (batch.quality[rows] & int(Quality.CLOCK_SUSPECT)) == 0
         alarming = breach[STEPS - 1 :: STEPS] & ~believed
@@ -104,6 +101,7 @@ class Comparison:
             breach & believed,
             inside & believed,
             alarming,
+            line,
         )
 
     def _gate(

@@ -12,9 +12,10 @@ Evidence for an opening, the strongest first:
 It clears when the thing is back at rest, for two rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,14 @@ from analytics.stages.attitude import Verdict
 from analytics.stages.columns import Columns
 from analytics.stages.explain import quantity, quantity_en
 from analytics.stages.order import live_rows, passes
+from analytics.stages.own import OwnNumbers
 from analytics.stages.rest import CALIBRATION_ROWS, Bools, Floats, RestState
 from analytics.stages.state import Field, Rows, StatefulStage
 from core.batch import Batch, Episode, Finding
 from core.model import Edge, Quality, Severity, Text
 from devices.kind import DeviceKind
 from devices.kind import Displacement as Watch
+from devices.rule_fields import watch_key
 
 _TILT, _GRAVITY, _UNCONFIRMED, _SUSPECT = 1, 2, 4, 8  # what an opening rests on
 _SURE: Final = _TILT | _GRAVITY
@@ -88,13 +91,20 @@ class Displacement(StatefulStage[_CoverState]):
     Args:
         kind: The kind.
         watch: Its watch.
+        own: What differs by ``device_no``, live (:mod:`analytics.stages.own`).
     """
 
     name = "displacement"
     version = 2
 
-    def __init__(self, kind: DeviceKind, watch: Watch) -> None:
+    def __init__(
+        self,
+        kind: DeviceKind,
+        watch: Watch,
+        own: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
         self._watch = watch
+        self._own = OwnNumbers(watch, watch_key(watch), own)
         self._columns = Columns(kind)
         self._tilt = self._columns.metric(watch.tilt)
         self._severity = {rule.rule_id: rule.severity for rule in kind.rules}
@@ -134,9 +144,10 @@ class Displacement(StatefulStage[_CoverState]):
         """Step one row of each of several devices."""
         state = self.state
         tilt = self._read(batch, self._watch.tilt, rows)
+        wide = self._own.of("open_deg", batch.device_no[rows], batch.now)
         believed = (batch.quality[rows] & int(Quality.CLOCK_SUSPECT)) == 0
-        found = self._suspects(batch, rows[~believed], tilt[~believed])
-        rows, tilt = rows[believed], tilt[believed]
+        found = self._suspects(batch, rows[~believed], tilt[~believed], wide[~believed])
+        rows, tilt, wide = rows[believed], tilt[believed], wide[believed]
         at = state.rows(batch.device_no[rows])
         gravity = [self._read(batch, name, rows) * _G for name in self._watch.acceleration]
         before = state.by[at].copy()
@@ -150,12 +161,16 @@ class Displacement(StatefulStage[_CoverState]):
             heat=self._read(batch, self._watch.temperature, rows),
             frozen=(before != 0) | (tilt > attitude.FAR_DEG),
         )
-        after = self._weigh(at, tilt, verdict, before)
+        after = self._weigh(at, tilt, wide, verdict, before)
         moves = verdict.shifts | verdict.settles | verdict.ended
-        again = self._goes_on(batch.ts[rows], at, tilt, verdict, (before != after, moves))
+        openings = tilt >= wide
+        again = self._goes_on(
+            batch.ts[rows], at, tilt, verdict, (before != after, moves), openings=openings
+        )
         changed = (before != after) | moves | again.any(1)
         for n in np.flatnonzero(changed):
-            case = _Case(batch, int(rows[n]), int(at[n]), float(tilt[n]), float(verdict.angle[n]))
+            angles = float(tilt[n]), float(verdict.angle[n]), float(wide[n])
+            case = _Case(batch, int(rows[n]), int(at[n]), *angles)
             found += self._opening(case, int(before[n]))
             begins = bool(verdict.shifts[n] or verdict.settles[n])
             if begins:
@@ -178,11 +193,13 @@ class Displacement(StatefulStage[_CoverState]):
         tilt: Floats,
         verdict: Verdict,
         told: tuple[Bools, Bools],
+        *,
+        openings: Bools,
     ) -> Bools:
         """Return ``(n, 2)`` where an opening, or a shift or settling, is told again."""
         state = self.state
         turned = np.where(verdict.known, verdict.angle, tilt) > attitude.FAR_DEG
-        wide = (tilt >= self._watch.open_deg) | verdict.quiet & turned
+        wide = openings | verdict.quiet & turned
         aside = verdict.quiet & verdict.known & (state.back[at] == 0)
         on = np.stack([state.by[at] != 0, state.moved[at]], 1)
         breach = np.stack([wide, aside], 1)
@@ -192,10 +209,10 @@ class Displacement(StatefulStage[_CoverState]):
         return self._columns.read(batch, name, rows).astype(np.float64)
 
     def _weigh(
-        self, at: Rows, tilt: Floats, verdict: Verdict, before: NDArray[np.int8]
+        self, at: Rows, tilt: Floats, wide: Floats, verdict: Verdict, before: NDArray[np.int8]
     ) -> NDArray[np.int8]:
         """Weigh what a row of each device says of an opening; store and return the bits."""
-        state, wide = self.state, self._watch.open_deg
+        state = self.state
         near = tilt < attitude.RIGHTED_DEG
         upright = np.where(np.isnan(tilt), state.upright[at], (state.upright[at] + 1) * near)
         state.upright[at] = upright
@@ -221,10 +238,10 @@ class Displacement(StatefulStage[_CoverState]):
         state.by[at] = by
         return state.by[at]
 
-    def _suspects(self, batch: Batch, rows: Rows, tilt: Floats) -> list[Finding]:
+    def _suspects(self, batch: Batch, rows: Rows, tilt: Floats, wide: Floats) -> list[Finding]:
         """Take a device's own tilt at its word although its clock is wrong; once a device."""
         state, found = self.state, []
-        for n in np.flatnonzero(tilt >= self._watch.open_deg):
+        for n in np.flatnonzero(tilt >= wide):
             row = int(rows[n])
             at = int(state.rows(batch.device_no[[row]])[0])
             opens = not state.by[at]
@@ -236,9 +253,9 @@ class Displacement(StatefulStage[_CoverState]):
             )
             if not opens and not again[0, 0]:
                 continue
-            case = _Case(batch, row, at, float(tilt[n]), np.nan)
+            case = _Case(batch, row, at, float(tilt[n]), np.nan, float(wide[n]))
             edge = Edge.OPEN if opens else Edge.UPDATE
-            finding = self._own_tilt(case, edge, self._watch.open_deg)
+            finding = self._own_tilt(case, edge, case.wide)
             doubt = Text("（设备时钟不可信）", " (its clock is not believed)")
             finding = _marked(finding, "clock_suspect", doubt)
             found.append(finding if opens else _marked(finding, ongoing.FLAG, _GOES_ON))
@@ -260,8 +277,7 @@ class Displacement(StatefulStage[_CoverState]):
             )
             return [self._open(case, edge, explain, case.angle, attitude.FAR_DEG)]
         if after & _TILT:
-            wide = case.tilt >= self._watch.open_deg
-            limit = self._watch.open_deg if wide else attitude.FAR_DEG
+            limit = case.wide if case.tilt >= case.wide else attitude.FAR_DEG
             return [self._own_tilt(case, edge, limit)]
         finding = self._own_tilt(case, edge, attitude.FAR_DEG)
         doubt = Text("，仅一次静止读数，待确认", " in one quiet reading, not yet confirmed")
@@ -269,8 +285,8 @@ class Displacement(StatefulStage[_CoverState]):
 
     def _still_open(self, case: "_Case") -> Finding:
         """Tell of an opening that goes on."""
-        if case.tilt >= self._watch.open_deg or np.isnan(case.angle):
-            limit = self._watch.open_deg if case.tilt >= self._watch.open_deg else attitude.FAR_DEG
+        if case.tilt >= case.wide or np.isnan(case.angle):
+            limit = case.wide if case.tilt >= case.wide else attitude.FAR_DEG
             finding = self._own_tilt(case, Edge.UPDATE, limit)
         else:
             explain = _turned(case.angle)
@@ -355,13 +371,14 @@ class Displacement(StatefulStage[_CoverState]):
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One row of one device: where it is in the batch and in the state, and its two angles."""
+    """One row of one device: where it is, its two angles, and from which one it is open."""
 
     batch: Batch
     row: int
     at: int
     tilt: float
     angle: float
+    wide: float
 
 
 def _marked(finding: Finding, flag: str, doubt: Text) -> Finding:

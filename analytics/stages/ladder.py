@@ -1,105 +1,119 @@
-"""The steps of a kind's limits as columns: who breaches what, by the kind's numbers or its own.
+"""The limits of a kind as columns: who breaches what, by the kind's numbers or others.
 
-A device's own ``limits`` in the registry replace the kind's ladder for that metric as a whole: a
-river station's warning level has nothing to do with another's. Where a metric is watched for too
-much and for too little, the key is the rule instead (:func:`devices.limits.limit_keys`).
+What differs for a device stands in the live mapping of :mod:`devices.registry`: its own steps, or
+what a rule of the city changed (:mod:`devices.rulebook`). Steps replace the kind's ladder for that
+metric as a whole: a river station's warning level has nothing to do with another's.
+Where a metric is watched for too much and for too little, the key is the rule instead
+(:func:`devices.limits.limit_keys`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.stages.own import Lines
 from core.model import Severity
 from devices.kind import DeviceKind, Limit
 from devices.limits import limit_keys
+from devices.rule_fields import STEPS as NAMES
 
 STEPS: Final = len(Severity)
 """Steps of each limit, blue first; one that a device has not is NaN."""
-_LOOK_US: Final = 1_000_000
-"""How often, in microseconds of hub time, the registry is looked at for changed limits."""
-_NAMES: Final = {severity: severity.name.lower() for severity in Severity}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of one limit.
-
-    Attributes:
-        place: Which limit, by its place among the kind's.
-        limit: That limit.
-        severity: Which of its steps.
-    """
-
-    place: int
-    limit: Limit
-    severity: Severity
+_SECOND: Final = 1_000_000
 
 
 class Ladder:
-    """Thresholds of every step for every device.
+    """Thresholds and terms of every step for every device, by the line of its device.
 
     Args:
         kind: The kind.
-        own: The devices' own by ``device_no``: the registry's live mapping, whose values are
-            replaced by a reload and never changed in place.
+        own: What differs, by ``device_no``: the registry's live mapping, whose values are replaced
+            by a reload and never changed in place.
+
+    Attributes:
+        limits: The kind's limits.
+        threshold: ``(lines, steps)``, limit by limit, NaN where there is no such step.
+        margin: ``(lines, limits)`` how far inside a value must be to clear.
+        hold: ``(lines, steps)`` consecutive readings that open.
+        hold_us: ``(lines, steps)`` how long they must last besides, microseconds.
+        clear_hold: ``(lines, steps)`` consecutive readings that clear.
     """
+
+    threshold: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    hold: NDArray[np.float64]
+    hold_us: NDArray[np.float64]
+    clear_hold: NDArray[np.float64]
 
     def __init__(self, kind: DeviceKind, own: Mapping[int, Mapping[str, Any]]) -> None:
         self.limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
-        self._key = {limit: key for key, limit in limit_keys(kind).items()}
-        self.steps = [
-            Step(place, limit, severity)
-            for place, limit in enumerate(self.limits)
-            for severity in sorted(Severity)
-        ]
-        self._own = own
-        self._known: dict[int, Mapping[str, Any]] = {}
-        self._looked = -_LOOK_US
-        defaults = [dict(step.limit.steps).get(step.severity, np.nan) for step in self.steps]
-        self._table = np.array([defaults], np.float64)
-        self._line_of = np.zeros(1, np.int32)  # by device_no; line 0 is the kind's
+        self._keys = [key for key, limit in limit_keys(kind).items() if limit in self.limits]
+        self._lines = Lines(own)
+        self._take([{}])
 
-    def thresholds(self, device_no: NDArray[np.int32], now: int) -> NDArray[np.float64]:
-        """Return ``(steps, n)`` thresholds, NaN where a device has no such step.
+    def lines(self, device_no: NDArray[np.int32], now: int) -> NDArray[np.int32]:
+        """Return the line of each device; line 0 is the kind's.
 
         Args:
             device_no: The devices.
             now: The hub's time, microseconds.
         """
-        if abs(now - self._looked) >= _LOOK_US:
-            self._looked = now
-            self._look()
-        if len(self._table) == 1:
-            return np.broadcast_to(self._table.T, (len(self.steps), len(device_no)))
-        known = device_no < len(self._line_of)
-        lines = np.where(known, self._line_of[np.where(known, device_no, 0)], 0)
-        return np.ascontiguousarray(self._table[lines].T)
+        if self._lines.look(now):
+            self._take(self._lines.values)
+        return self._lines.of(device_no)
 
-    def _look(self) -> None:
-        """Take over what changed in the registry since the last look."""
-        own = dict(self._own)
-        if own == self._known:
-            return
-        self._known = own
-        self._table = np.vstack([self._table[:1], *(self._line(limits) for limits in own.values())])
-        self._line_of = np.zeros(max(own, default=0) + 1, np.int32)
-        self._line_of[list(own)] = np.arange(1, len(own) + 1)
+    def spread(self, table: NDArray[np.float64], lines: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return ``(columns, n)`` of a table, a column of it for each device."""
+        if len(table) == 1:
+            return np.broadcast_to(table.T, (table.shape[1], len(lines)))
+        return np.ascontiguousarray(table[lines].T)
 
-    def _line(self, own: Mapping[str, Any]) -> NDArray[np.float64]:
-        line: NDArray[np.float64] = self._table[0].copy()
-        for n, step in enumerate(self.steps):
-            ladder = own.get(self._key[step.limit])
-            if isinstance(ladder, Mapping):
-                value = ladder.get(_NAMES[step.severity])
-                line[n] = value if isinstance(value, int | float) else np.nan
-        return line
+    def _take(self, values: list[Mapping[str, Any]]) -> None:
+        """Take over what differs; the first line is the kind's."""
+        shown = [[_Shown(limit, own.get(key)) for limit, key in self._each()] for own in values]
+        several = len(self.limits)
+
+        def column(name: str) -> NDArray[np.float64]:
+            cells = [[each.number(name) for each in line] for line in shown]
+            return np.array(cells, np.float64).reshape(len(values), several)
+
+        steps = [[each.steps() for each in line] for line in shown]
+        self.threshold = np.array(steps, np.float64).reshape(len(values), several * STEPS)
+        self.margin = column("clear_margin")
+        self.hold = np.repeat(column("hold"), STEPS, 1)
+        self.hold_us = np.repeat(column("hold_s") * _SECOND, STEPS, 1)
+        self.clear_hold = np.repeat(column("clear_hold"), STEPS, 1)
+
+    def _each(self) -> list[tuple[Limit, str]]:
+        return list(zip(self.limits, self._keys, strict=True))
+
+
+class _Shown:
+    """One limit as it holds for some devices."""
+
+    def __init__(self, limit: Limit, own: object) -> None:
+        self._limit = limit
+        self._own: Mapping[str, Any] = own if isinstance(own, Mapping) else {}
+
+    def steps(self) -> list[float]:
+        """Return the steps, blue first, NaN where there is none."""
+        replaced = any(name in self._own for name in NAMES)
+        steps = [self._own.get(name) if replaced else getattr(self._limit, name) for name in NAMES]
+        return [float(step) if isinstance(step, int | float) else np.nan for step in steps]
+
+    def number(self, name: str) -> float:
+        """Return one of its other numbers."""
+        own = self._own.get(name)
+        return float(own if isinstance(own, int | float) else getattr(self._limit, name))
 
 
 def breaching(
-    values: NDArray[Any], threshold: NDArray[np.float64], limit: Limit, margin: float = 0.0
+    values: NDArray[Any],
+    threshold: NDArray[np.float64],
+    limit: Limit,
+    margin: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.bool_]:
     """Return which values are at or past their threshold, or within a margin of it.
 

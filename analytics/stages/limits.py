@@ -20,7 +20,7 @@ from analytics.stages import ongoing
 from analytics.stages.columns import Columns
 from analytics.stages.comparison import Compared, Comparison
 from analytics.stages.explain import duration, quantity, quantity_en
-from analytics.stages.ladder import STEPS, breaching
+from analytics.stages.ladder import STEPS, Ladder, breaching
 from analytics.stages.order import live_rows, passes, starts
 from analytics.stages.state import Field, Rows, State, StatefulStage
 from core.batch import Batch, Episode, Finding
@@ -71,7 +71,7 @@ class Limits(StatefulStage[_LimitState]):
 
     Args:
         kind: The kind whose watches to judge.
-        own: The devices' own limits by ``device_no``, live.
+        own: What differs by ``device_no``, live (:mod:`analytics.stages.own`).
     """
 
     name = "limits"
@@ -80,17 +80,11 @@ class Limits(StatefulStage[_LimitState]):
     def __init__(self, kind: DeviceKind, own: Mapping[int, Mapping[str, Any]]) -> None:
         self._limits = [watch for watch in kind.watches if isinstance(watch, Limit)]
         self._columns = Columns(kind)
-        self._comparison = Comparison(kind, self._columns, own)
+        self._ladder = Ladder(kind, own)
+        self._comparison = Comparison(self._columns, self._ladder)
         self._period = round(max(kind.interval_s, kind.idle_interval_s or 0) * _SECOND)
         self._limit_of = np.repeat(np.arange(len(self._limits)), STEPS)
-        self._hold = self._each("hold")
-        self._hold_us = self._each("hold_s") * _SECOND
-        self._clear_hold = self._each("clear_hold")
         super().__init__(_LimitState(len(self._limits)))
-
-    def _each(self, attribute: str) -> NDArray[np.float64]:
-        """Return a number of each limit, once a step."""
-        return np.array([getattr(limit, attribute) for limit in self._limits])[self._limit_of]
 
     def judge(self, batch: Batch) -> Sequence[Finding]:
         """See :meth:`StatefulStage.judge`."""
@@ -147,8 +141,9 @@ class Limits(StatefulStage[_LimitState]):
         since = np.where(run == 1, np.where(breach, ts, state.since[at]), state.since[at])
         calming = inside & state.on[at]
         calm = np.where(stale | judged[:, wide] & ~calming, 0, state.calm[at]) + calming
-        starting = breach & (run >= self._hold) & (ts - since >= self._hold_us)
-        state.on[at] = (state.on[at] | starting) & ~(calm >= self._clear_hold)
+        ladder, line = self._ladder, view.line
+        starting = breach & (run >= ladder.hold[line]) & (ts - since >= ladder.hold_us[line])
+        state.on[at] = (state.on[at] | starting) & ~(calm >= ladder.clear_hold[line])
         state.run[at], state.since[at], state.calm[at] = run, since, calm
 
         after = self._severities(at)
@@ -197,12 +192,15 @@ class Limits(StatefulStage[_LimitState]):
                     step,
                     edge=Edge.UPDATE if was and now else Edge.OPEN if now else Edge.CLEAR,
                     first_ts=int(self.state.opened[at[n], place]),
-                    how=self._changed(was, now, at[n], step, int(batch.ts[view.row[n]])),
+                    how=self._changed(
+                        *(was, now, at[n], step, int(batch.ts[view.row[n]])),
+                        timed=bool(self._ladder.hold_us[view.line[n], step]),
+                    ),
                 )
             )
         return found
 
-    def _changed(self, was: int, now: int, row: int, step: int, ts: int) -> Text:
+    def _changed(self, was: int, now: int, row: int, step: int, ts: int, *, timed: bool) -> Text:
         """Return the end of the sentence: for how long, or from what to what."""
         if was and now:
             old, new = Severity(was).text, Severity(now).text
@@ -210,7 +208,7 @@ class Limits(StatefulStage[_LimitState]):
         if not now:
             return Text("，已恢复", ", back to normal")
         run, lasted = int(self.state.run[row, step]), (ts - self.state.since[row, step]) / _SECOND
-        if self._hold_us[step]:
+        if timed:
             zh, en = duration(lasted)
             return Text(f"，已持续 {zh}", f" for {en}")
         return Text(f"，已持续 {run} 次", f" for {run} reading{'s' * (run > 1)}")
