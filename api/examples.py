@@ -43,6 +43,7 @@ _ALARM: Final[dict[str, Any]] = {
     "threshold": 90.0,
     "baseline": None,
     "unit": "deg",
+    "metrics": ["tilt"],
     "confidence": 1.0,
     "repeat_count": 0,
     "chatter_count": 0,

@@ -82,6 +82,15 @@ def rule_label(kind: str, rule_id: str) -> Text:
     return rule.label if rule else Text(rule_id, rule_id)
 
 
+def rule_metrics(kind: str, rule_id: str) -> list[str]:
+    """Return what a rule of a kind is judged by, the first first; empty for events."""
+    watches = KINDS[kind].watches if kind in KINDS else ()
+    for watch in watches:
+        if rule_id in watch.rule_ids:
+            return list(watch.watched)
+    return []
+
+
 def severity_label(severity: int) -> Text:
     """Return the level in words, as the page says it: 红色预警, not 红色."""
     text = Severity(severity).text

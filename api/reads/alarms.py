@@ -12,6 +12,7 @@ from api.shapes import (
     alarm_state,
     kind_label,
     rule_label,
+    rule_metrics,
     severity_label,
     state_label,
 )
@@ -108,6 +109,8 @@ class Alarm(Shape):
     baseline: float | None
     unit: str
     """UCUM code of value, threshold and baseline."""
+    metrics: list[str]
+    """What the rule is judged by, of the kind's metrics; empty for the device's own word."""
     confidence: float
     repeat_count: int
     chatter_count: int
@@ -202,5 +205,6 @@ def show_alarm(row: Row) -> Row:
         "severity_label": Words.of(severity_label(row["severity"])),
         "rule_label": Words.of(rule_label(row["device_kind"], row["rule_id"])),
         "device_kind_label": Words.of(kind_label(row["device_kind"])),
+        "metrics": rule_metrics(row["device_kind"], row["rule_id"]),
         "explain": Words(zh=row["explain_zh"], en=row["explain_en"]),
     }

@@ -7,6 +7,7 @@ twice, since both come from one REPEATABLE READ transaction.
 from datetime import datetime
 from typing import Any, Final
 
+from api.lite.words import DONE, ORDER_STATES
 from api.reads.alarms import Alarm, AlarmFilter, count_alarms, worst_alarms
 from api.reads.cases import OPEN_STATES, Case, CaseFilter, count_cases, list_cases
 from api.reads.city import Department, list_cells, list_departments
@@ -44,6 +45,10 @@ class Meta(Shape):
     levels: list[Level]
     kinds: list[Kind]
     case_states: dict[str, Words]
+    actions: dict[str, Words]
+    """What happened to a thing, by its name in the event log."""
+    order_states: dict[str, Words]
+    """States of a work order."""
     departments: list[Department]
     cells: list[dict[str, Any]]
     """Grid cells: code, name, department and centre; outlines are under ``/api/v1/grid-cells``."""
@@ -129,6 +134,8 @@ async def _meta(look: Look, city: City) -> Row:
         ],
         "kinds": [show_kind(kind) for kind in KINDS.values()],
         "case_states": {state: Words.of(text) for state, text in CASE_STATES.items()},
+        "actions": {name: Words.of(text) for name, text in DONE.items()},
+        "order_states": {name: Words.of(text) for name, text in ORDER_STATES.items()},
         "departments": await list_departments(look),
         "cells": [cell["properties"] for cell in await list_cells(look)],
     }
