@@ -12,6 +12,7 @@ from typing import Final
 
 from cityhub.commands import (
     Run,
+    backtest,
     bench,
     care,
     city,
@@ -80,7 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, a TOML file")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subject in (up, roles, care, device, city, simulate, quarantine, recording, bench):
+    subjects = (up, roles, care, device, city, simulate, quarantine, recording, bench, backtest)
+    for subject in subjects:
         subject.add(commands)
     return parser
 
