@@ -22,6 +22,7 @@ from ingest.columns import Columns, Heap
 from ingest.envelopes import native
 from ingest.routes import Route
 from ingest.rows import Rows
+from ingest.snapshots import Dump
 from ingest.sources import RawBatch
 from ingest.times import TimeRules, believe, both_times, lateness_of
 
@@ -80,6 +81,7 @@ class Work:
         states: What devices say of themselves.
         refused: What goes to quarantine.
         findings: What the detectors saw.
+        snapshot: The detectors' state behind this batch, where it is time to save it.
     """
 
     raw: RawBatch
@@ -89,6 +91,7 @@ class Work:
     states: list[StateChange] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    snapshot: list[Dump] = field(default_factory=list)
 
 
 class Decoder:

@@ -1,7 +1,16 @@
-"""One batch from raw messages to COMMIT, in the worker's thread.
+"""One batch from raw messages to COMMIT: judged in one thread, committed in another.
 
 A batch is decoded and stepped through the detectors once; only its transaction is tried again,
 for as long as the database is away. So a detector never sees a row twice, whatever breaks.
+
+While one batch waits for COPY and COMMIT, the next ones are decoded and judged. The detectors then
+stand ahead of what is committed, which only their snapshot must know: it is taken behind the batch
+that it is saved with. And a batch that can never be committed ends the worker, so what its
+detectors learnt from it, and from those behind it, is gone with them.
+
+:meth:`Pipeline.judge` and :meth:`Pipeline.rescore` are for one thread, :meth:`Pipeline.commit` is
+for another. Registry, routes, clocks and stages belong to the first; fence, quarantine, contacts
+and the transaction to the second. Each has a connection of its own.
 """
 
 import logging
@@ -24,6 +33,7 @@ from ingest.columns import Columns
 from ingest.decode import Decoder, Work
 from ingest.judge import BuildStages, Judge
 from ingest.ledger import Ledger
+from ingest.link import Link
 from ingest.payload_watch import PayloadWatch
 from ingest.routes import Routes
 from ingest.slow_clocks import SlowClocks
@@ -84,7 +94,8 @@ class Pipeline:
         self._chatter = Chatter(settings.chatty_per_minute)
         self._judge = Judge(build_stages, self._registry)
         self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6))
-        self._writer = Writer(url, source=source, offsets=offsets, snapshots=self._snapshots)
+        self._link = Link(url, f"cityhub ingest {source} registry")
+        self._writer = Writer(url, source=source, offsets=offsets)
         self._stopping = threading.Event()
         self._stale = True
 
@@ -94,23 +105,41 @@ class Pipeline:
         Both are 0 for a source without offsets. They differ on a log that moved on after the last
         snapshot: the rows between the two are for :meth:`rescore`.
         """
-        committed = self._insist(self._writer.position)
-        taken = self._insist(self._load_state)
+        committed = self._insist(self._writer.position, self._writer.close)
+        taken = self._insist(self._load_state, self._link.close)
         if not self._offsets:
             return 0, 0
         return (committed if taken is None else min(taken, committed)), committed
 
     def take(self, raw: RawBatch) -> None:
-        """Decode, judge and commit a batch.
+        """Judge and commit a batch.
 
         Raises:
             LeaseLostError: Another worker took over; the batch is theirs.
             StoppedError: :meth:`stop` was called while the database was away.
         """
+        self.commit(self.judge(raw))
+
+    def judge(self, raw: RawBatch) -> Work:
+        """Decode a batch and step the detectors over it, for :meth:`commit` in the same order.
+
+        Raises:
+            StoppedError: :meth:`stop` was called while the database was away.
+        """
         work = self._judged(raw)
+        work.snapshot = self._snapshots.take(self._judge.stages, raw.position, work.now)
+        return work
+
+    def commit(self, work: Work) -> None:
+        """Commit a batch.
+
+        Raises:
+            LeaseLostError: Another worker took over; the batch is theirs.
+            StoppedError: :meth:`stop` was called while the database was away.
+        """
         plan = self._writer.plan(work)
         with COMMIT_SECONDS.labels(self._source).time():
-            ledger = self._insist(lambda: self._writer.write(plan, self._judge.stages))
+            ledger = self._insist(lambda: self._writer.write(plan), self._writer.close)
         self._count(work, ledger)
 
     def rescore(self, raw: RawBatch) -> None:
@@ -126,11 +155,12 @@ class Pipeline:
         self._stopping.set()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Let the connections go."""
+        self._link.close()
         self._writer.close()
 
     def _judged(self, raw: RawBatch) -> Work:
-        self._insist(lambda: self._learn(raw.topics))
+        self._insist(lambda: self._learn(raw.topics), self._link.close)
         work = self._decoder.decode(raw, self._routes.cache, self._clock.micros())
         self._clocks.correct(work)
         work.findings += self._chatter.look(work.rows, work.now)
@@ -144,19 +174,18 @@ class Pipeline:
 
     def _learn(self, topics: Sequence[bytes]) -> None:
         with translated():
-            conn = self._writer.connect()
             if self._stale:
                 self._stale = False
                 try:
-                    self._registry.load(conn)
+                    self._registry.load(self._link.connect())
                 except BaseException:
                     self._stale = True
                     raise
-            self._routes.learn(topics, conn)
+            self._routes.learn(topics, self._link.connect)
 
     def _load_state(self) -> int | None:
         with translated():
-            conn = self._writer.connect()
+            conn = self._link.connect()
             self._clocks.load(conn)
             return self._snapshots.load(conn, self._judge.stages, rescores=self._offsets)
 
@@ -166,7 +195,7 @@ class Pipeline:
             found.setdefault(self._registry.by_no[event.device_no].kind, []).append(event)
         return found
 
-    def _insist(self, attempt: Callable[[], T]) -> T:
+    def _insist(self, attempt: Callable[[], T], hang_up: Callable[[], None]) -> T:
         """Do something until the database answers; the broker holds the rest meanwhile."""
         for pause in chain(PAUSES, repeat(PAUSES[-1])):
             try:
@@ -176,7 +205,7 @@ class Pipeline:
                     "the database is away; nothing is acknowledged, nothing lost",
                     extra={"retry_in_s": pause, "reason": str(error).strip()},
                 )
-                self._writer.close()
+                hang_up()
                 if self._stopping.wait(pause):
                     raise StoppedError from error
         raise AssertionError("unreachable")

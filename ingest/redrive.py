@@ -99,7 +99,7 @@ class Redrive:
         """Return who speaks on the topic of a message, as the registry has it now."""
         topic = held.topic.encode()
         with translated():
-            self._routes.learn([topic], self._conn)
+            self._routes.learn([topic], lambda: self._conn)
         return self._routes.cache[topic]
 
     def attempt(self, quarantine_id: int, mapping: FieldMapping) -> list[Preview]:

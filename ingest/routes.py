@@ -5,7 +5,7 @@ that the registry does not know are asked of the database first, all of a batch 
 so a device that was added a moment ago is known with its first message.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from ingest.columns import Columns
 _MOST_CACHED: Final = 500_000  # topics; whoever floods us with new ones only empties the cache
 _KNOWN: Final = "SELECT device_id FROM hub.device WHERE device_id = ANY(%s)"
 _MIN_LEVELS: Final = 3
+
+Connect = Callable[[], psycopg.Connection[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,12 @@ class Routes:
         self.cache: dict[bytes, Route] = {}
         """The route of each topic that :meth:`learn` was given."""
 
-    def learn(self, topics: Iterable[bytes], conn: psycopg.Connection[Any]) -> None:
+    def learn(self, topics: Iterable[bytes], connect: Connect) -> None:
         """Make sure that :attr:`cache` has all of these topics.
 
         Args:
             topics: UTF-8 bytes of each.
-            conn: In autocommit.
+            connect: Returns a connection in autocommit; called where a topic is new.
         """
         if self._epoch != self.registry.epoch or len(self.cache) > _MOST_CACHED:
             self._forget()
@@ -75,8 +77,8 @@ class Routes:
             return
         parsed = {topic: _parse(topic) for topic in new}
         ids = {one[0] for one in parsed.values() if not isinstance(one, PayloadError)}
-        if self._meet(ids - self.registry.by_id.keys(), conn):
-            self.registry.load(conn)
+        if self._meet(ids - self.registry.by_id.keys(), connect):
+            self.registry.load(connect())
             self._forget()
             parsed.update({topic: _parse(topic) for topic in set(topics) - parsed.keys()})
         for topic, one in parsed.items():
@@ -86,10 +88,11 @@ class Routes:
         self.cache.clear()
         self._epoch = self.registry.epoch
 
-    def _meet(self, unknown: set[str], conn: psycopg.Connection[Any]) -> bool:
+    def _meet(self, unknown: set[str], connect: Connect) -> bool:
         """Return whether the database knows more devices now than the registry."""
         if not unknown:
             return False
+        conn = connect()
         rows = conn.execute(_KNOWN, [sorted(unknown)]).fetchall()
         fresh = {device_id for (device_id,) in rows}
         if self._enrols:

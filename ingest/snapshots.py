@@ -1,11 +1,12 @@
-"""The detectors' state on disk (检测状态快照): taken in a batch's transaction, loaded at start.
+"""The detectors' state on disk (检测状态快照): saved in a batch's transaction, loaded at start.
 
-A snapshot carries the position of the log at which it was taken. A worker on a log reads the rows
-behind it once more, for the state only, so that the state after a crash is the one before it. A
-session on an MQTT broker has no past to read: there the last seconds before a crash are missing
-from what the stages learnt. But what was found in these seconds is committed, and alarms know it:
-the stages take up the episodes as the findings tell them, so that nothing open is forgotten. So
-does a stage whose snapshot is missing, or of another version.
+It is taken when the detectors have stepped that batch and nothing after it, for they run ahead of
+what is committed. A snapshot carries the position of the log at which it was taken. A worker on a
+log reads the rows behind it once more, for the state only, so that the state after a crash is the
+one before it. A session on an MQTT broker has no past to read: there the last seconds before a
+crash are missing from what the stages learnt. But what was found in these seconds is committed, and
+alarms know it: the stages take up the episodes as the findings tell them, so that nothing open is
+forgotten. So does a stage whose snapshot is missing, or of another version.
 """
 
 import logging
@@ -43,6 +44,8 @@ _WAITED: Final = timedelta(minutes=10)
 """What was found in a batch after a snapshot was received at most so long before it."""
 
 Stages = Mapping[str, Sequence[Stage]]
+Dump = tuple[str, str, str, int, int, bytes, datetime]
+"""The state of one stage, as :data:`_SAVE` takes it."""
 
 
 class Snapshots:
@@ -58,24 +61,21 @@ class Snapshots:
         self._every = every
         self._taken = 0
 
-    def save(self, conn: psycopg.Connection[Any], stages: Stages, position: int, now: int) -> bool:
-        """Save all states if it is time, in the caller's transaction; return whether it was."""
+    def take(self, stages: Stages, position: int, now: int) -> list[Dump]:
+        """Return all states if it is time, for :func:`save` in the transaction of this batch.
+
+        Either that transaction is committed, however often it must be tried, or the worker ends and
+        what it knows with it; so the next one is due from now on.
+        """
         if now - self._taken < self._every:
-            return False
+            return []
+        self._taken = now
         at = from_micros(now)
-        rows = [
+        return [
             (self._source, kind, stage.name, stage.version, position, stage.dump(), at)
             for kind, several in stages.items()
             for stage in several
         ]
-        if rows:
-            with conn.cursor() as cursor:
-                cursor.executemany(_SAVE, rows)
-        return True
-
-    def saved(self, now: int) -> None:
-        """Note that the transaction of :meth:`save` is committed."""
-        self._taken = now
 
     def load(self, conn: psycopg.Connection[Any], stages: Stages, *, rescores: bool) -> int | None:
         """Load the states of the right version, and take up the episodes that they do not know.
@@ -151,3 +151,10 @@ class Snapshots:
                 ) in found
             ]
         )
+
+
+def save(conn: psycopg.Connection[Any], dumps: Sequence[Dump]) -> None:
+    """Save states, in the caller's transaction."""
+    if dumps:
+        with conn.cursor() as cursor:
+            cursor.executemany(_SAVE, dumps)

@@ -1,15 +1,15 @@
-"""The ingest role: reads a source in the event loop, and lets one thread do the rest in order.
+"""The ingest role: reads a source in the event loop; one thread judges, another commits, in order.
 
-Two batches are in flight at most, one being committed and one waiting, so memory stays bounded and
-the broker, or the log, holds what is behind. Crash-only: whatever ends the worker, the next one
-starts from what is committed.
+Three batches are in flight at most, one being committed, one being judged and one waiting, so
+memory stays bounded and the broker, or the log, holds what is behind. Crash-only: whatever ends the
+worker, the next one starts from what is committed.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
@@ -21,12 +21,13 @@ from core.errors import CityhubError, LeaseLostError
 from core.metrics import FENCED, UNACKED_SECONDS
 from core.settings import Ingest
 from devices.kind import DeviceKind
+from ingest.decode import Work
 from ingest.pipeline import Pipeline
 from ingest.sources import RawBatch, Source
 
 log = logging.getLogger(__name__)
 
-_IN_FLIGHT: Final = 2
+_IN_FLIGHT: Final = 3
 _LOOK_S: Final = 60.0
 
 
@@ -67,10 +68,11 @@ async def run_worker(
         settings=settings,
         clock=clock,
     )
-    worker = _Worker(source, pipeline, clock)
-    executor = ThreadPoolExecutor(1, f"ingest-{source.name}")
+    judging = ThreadPoolExecutor(1, f"judge-{source.name}")
+    committing = ThreadPoolExecutor(1, f"commit-{source.name}")
+    worker = _Worker(source, pipeline, clock, judging, committing)
     try:
-        await worker.run(url, executor)
+        await worker.run(url)
     except BaseExceptionGroup as errors:
         error = _first(errors)
         if isinstance(error, LeaseLostError):
@@ -80,7 +82,8 @@ async def run_worker(
         raise
     finally:
         pipeline.stop()
-        executor.shutdown(wait=True, cancel_futures=True)
+        for thread in (judging, committing):
+            thread.shutdown(wait=True, cancel_futures=True)
         pipeline.close()
     raise AssertionError("a source never ends")
 
@@ -94,22 +97,32 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
 
 
 class _Worker:
-    """The two ends of a worker and what is between them."""
+    """The ends of a worker and what is between them."""
 
-    def __init__(self, source: Source, pipeline: Pipeline, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        clock: Clock,
+        judging: Executor,
+        committing: Executor,
+    ) -> None:
         self._source = source
         self._pipeline = pipeline
         self._clock = clock
+        self._judging = judging
+        self._committing = committing
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
-        self._queue: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._came: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._judged: asyncio.Queue[Work] = asyncio.Queue()
         self._oldest: deque[int] = deque()
         self._pending: deque[_Delivery] = deque()
 
-    async def run(self, url: str, executor: ThreadPoolExecutor) -> None:
+    async def run(self, url: str) -> None:
         """Run until something fails."""
         loop = asyncio.get_running_loop()
         UNACKED_SECONDS.labels(self._source.name).set_function(self._oldest_age)
-        start, committed = await loop.run_in_executor(executor, self._pipeline.start)
+        start, committed = await loop.run_in_executor(self._judging, self._pipeline.start)
         if start < committed:
             log.info(
                 "reading rows once more for the detectors' state",
@@ -117,7 +130,8 @@ class _Worker:
             )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read(start, committed))
-            group.create_task(self._commit(executor))
+            group.create_task(self._judge())
+            group.create_task(self._commit())
             group.create_task(self._watch(url))
 
     async def _read(self, start: int, committed: int) -> None:
@@ -129,19 +143,31 @@ class _Worker:
                 delivery = self._pending.popleft()
                 if not delivery.known:
                     self._oldest.append(delivery.raw.received_at[0])
-                self._queue.put_nowait(delivery)
+                self._came.put_nowait(delivery)
 
-    async def _commit(self, executor: ThreadPoolExecutor) -> None:
+    async def _judge(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            delivery = await self._queue.get()
+            delivery = await self._came.get()
             if delivery.known:
-                await loop.run_in_executor(executor, self._pipeline.rescore, delivery.raw)
+                await loop.run_in_executor(self._judging, self._pipeline.rescore, delivery.raw)
+                await self._done(delivery.raw)
             else:
-                await loop.run_in_executor(executor, self._pipeline.take, delivery.raw)
-                self._oldest.popleft()
-            await self._source.committed(delivery.raw)
-            self._slots.release()
+                judge = self._pipeline.judge
+                work = await loop.run_in_executor(self._judging, judge, delivery.raw)
+                self._judged.put_nowait(work)
+
+    async def _commit(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            work = await self._judged.get()
+            await loop.run_in_executor(self._committing, self._pipeline.commit, work)
+            self._oldest.popleft()
+            await self._done(work.raw)
+
+    async def _done(self, raw: RawBatch) -> None:
+        await self._source.committed(raw)
+        self._slots.release()
 
     async def _watch(self, url: str) -> None:
         """Have devices and rules loaded anew when they change, or a nudge may be lost."""

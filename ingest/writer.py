@@ -27,10 +27,11 @@ from core.tables import days_of, make_days, read_edition
 from ingest.contact import Contacts, Heard
 from ingest.decode import Work
 from ingest.ledger import Ledger
+from ingest.link import Link
 from ingest.marks import append, touched
 from ingest.quarantine import Quarantine
 from ingest.rows import Rows
-from ingest.snapshots import Snapshots, Stages
+from ingest.snapshots import save
 from ingest.store import Store, Way
 
 log = logging.getLogger(__name__)
@@ -79,14 +80,12 @@ class Writer:
         url: libpq URL of the database.
         source: The source's name.
         offsets: Whether the source stands in a log.
-        snapshots: When the detectors' state is saved.
     """
 
-    def __init__(self, url: str, *, source: str, offsets: bool, snapshots: Snapshots) -> None:
-        self._url = url
+    def __init__(self, url: str, *, source: str, offsets: bool) -> None:
+        self._link = Link(url, f"cityhub ingest {source}")
         self._source = source
         self._offsets = offsets
-        self._snapshots = snapshots
         self._quarantine = Quarantine(source)
         self._contacts = Contacts()
         self._store = Store()
@@ -98,29 +97,17 @@ class Writer:
         self._unsure: int | None = None  # the position that a COMMIT without an answer would set
 
     def connect(self) -> Connection:
-        """Return the connection, in autocommit; made anew where it broke.
-
-        A worker that is stopped in the midst of a transaction would hold the fence for ever, so the
-        server ends an idle transaction after ten seconds.
-        """
-        if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
-                self._url,
-                autocommit=True,
-                application_name=f"cityhub ingest {self._source}",
-                connect_timeout=5,
-                tcp_user_timeout=15_000,
-            )
-            self._conn.execute("SET idle_in_transaction_session_timeout = '10s'")
-            self._partitioned = not read_edition(self._conn).hypertables
+        """Return the connection, in autocommit; made anew where it broke."""
+        conn = self._link.connect()
+        if conn is not self._conn:
+            self._partitioned = not read_edition(conn).hypertables
             self._days.clear()
-        return self._conn
+            self._conn = conn
+        return conn
 
     def close(self) -> None:
         """Let the connection go; an open transaction is gone with it."""
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+        self._link.close()
 
     def position(self) -> int:
         """Return where the source stands.
@@ -138,7 +125,7 @@ class Writer:
         """Settle what is written besides readings; once a batch."""
         return Plan(work, self._quarantine, self._contacts)
 
-    def write(self, plan: Plan, stages: Stages) -> Ledger:
+    def write(self, plan: Plan) -> Ledger:
         """Write a batch; return what became of its records.
 
         May be called again with the same plan after :class:`StoreUnavailableError`, never after
@@ -151,7 +138,7 @@ class Writer:
         while True:
             try:
                 with translated():
-                    ledger = self._attempt(plan, stages)
+                    ledger = self._attempt(plan)
             except StoreRejectedError as error:
                 self._change_way(error)
             except (StoreUnavailableError, LeaseLostError):
@@ -164,7 +151,7 @@ class Writer:
         self._contacts.written(plan.heard)
         return ledger
 
-    def _attempt(self, plan: Plan, stages: Stages) -> Ledger:
+    def _attempt(self, plan: Plan) -> Ledger:
         work, conn, ledger = plan.work, self.connect(), plan.ledger()
         self._make_days(conn, work.rows, work.now)
         conn.execute("BEGIN")
@@ -181,11 +168,9 @@ class Writer:
         ledger.add(conn, self._source)
         self._contacts.upsert(conn, plan.heard)
         append(conn, plan.marks)
-        saved = self._snapshots.save(conn, stages, work.raw.position, work.now)
+        save(conn, work.snapshot)
         self._store.write_findings(conn, work.findings, self._way)
         self._commit(conn)
-        if saved:
-            self._snapshots.saved(work.now)
         return ledger
 
     def _change_way(self, error: StoreRejectedError) -> None:

@@ -74,7 +74,7 @@ class Copied:
         for start in range(0, len(load), self._batch):
             some = load.messages[start : start + self._batch]
             topics = [topic.encode() for topic, _ in some]
-            self._routes.learn(topics, conn)
+            self._routes.learn(topics, lambda: conn)
             payloads = [payload for _, payload in some]
             raw = RawBatch(topics, payloads, [now] * len(some), 0, 0, 0, {})
             work = self._decoder.decode(raw, self._routes.cache, now)
