@@ -35,6 +35,7 @@ from api.routers import (
     operations,
     outbox,
     quarantine,
+    rules,
     stream,
 )
 from core.clock import Clock
@@ -66,6 +67,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     cases.router,
     outbox.router,
     city.router,
+    rules.router,
     quarantine.router,  # before operations, whose path of one payload would take its names
     operations.router,
     stream.router,

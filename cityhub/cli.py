@@ -20,6 +20,7 @@ from cityhub.commands import (
     quarantine,
     recording,
     roles,
+    rule,
     simulate,
     up,
 )
@@ -81,7 +82,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, a TOML file")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    subjects = (up, roles, care, device, city, simulate, quarantine, recording, bench, backtest)
+    subjects = (
+        up,
+        roles,
+        care,
+        device,
+        city,
+        rule,
+        simulate,
+        quarantine,
+        recording,
+        bench,
+        backtest,
+    )
     for subject in subjects:
         subject.add(commands)
     return parser

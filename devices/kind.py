@@ -98,26 +98,6 @@ def editable(
     )
 
 
-def editable(
-    about: Text, *, low: float, high: float, unit: str = "", rule: str = "", **more: Any
-) -> Any:
-    """Return a field of a watch that a city may change (:mod:`devices.rule_fields`).
-
-    Only numbers that the watch's stage reads live may be marked so.
-
-    Args:
-        about: What it is.
-        low: The least it may be.
-        high: The greatest.
-        unit: UCUM code.
-        rule: Name of the attribute with the rule that it belongs to; empty: the watch's first.
-        **more: For :func:`dataclasses.field`, such as ``default``.
-    """
-    return field(
-        metadata={"about": about, "low": low, "high": high, "unit": unit, "rule": rule}, **more
-    )
-
-
 class Watch(Protocol):
     """What a kind is watched for: data, from which :mod:`analytics.stages` makes a detector."""
 
@@ -384,7 +364,6 @@ class AlarmRule:
         on_site_minutes: Limit of being on site.
         enabled: Its findings make alarms; one that is not keeps finding, for history alone.
         silent: It makes no alarm: what is found is kept as history, such as a spike.
-        enabled: Its findings make alarms; one that is not keeps finding, for history alone.
         source: Where the numbers come from.
     """
 
@@ -392,7 +371,6 @@ class AlarmRule:
     label: Text
     severity: Severity
     _: KW_ONLY
-    enabled: bool = True
     enabled: bool = True
     audience: Audience = Audience.CITY
     on_delay_s: float = 0.0
