@@ -248,99 +248,6 @@ class Displacement:
         return f"displacement by {axes} and `{self.tilt}`, open from {self.open_deg:g}° on"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LampCircuit:
-    """Watch the circuit of a lamp (灯具电气故障), by the sun and by its own learnt figures.
-
-    Attributes:
-        out_rule: Alarm rule of a lamp that is dark with its switch on: open circuit, no supply, or
-            dead.
-        short_rule: Of a current far over its own.
-        day_rule: Of a lamp that burns by day, by the sun over the city.
-        weak_rule: Of power under its own learnt power.
-        pf_rule: Of a power factor that decays.
-        leak_rule: Of leakage that grows; the limit that kills is a :class:`Limit`.
-        flicker_rule: Of a lamp that goes on and off with its switch on.
-        source: Where the numbers come from.
-    """
-
-    out_rule: str
-    short_rule: str
-    day_rule: str
-    weak_rule: str
-    pf_rule: str
-    leak_rule: str
-    flicker_rule: str
-    source: str = "ours"
-
-    @property
-    def watched(self) -> tuple[str, ...]:
-        """See :class:`Watch`."""
-        return ("on", "level", "volt", "amp", "power", "pf", "leak", "lux")
-
-    @property
-    def rule_ids(self) -> tuple[str, ...]:
-        """See :class:`Watch`."""
-        return (
-            self.out_rule,
-            self.short_rule,
-            self.day_rule,
-            self.weak_rule,
-            self.pf_rule,
-            self.leak_rule,
-            self.flicker_rule,
-        )
-
-    @property
-    def about(self) -> str:
-        """See :class:`Watch`."""
-        return "the lamp's circuit by `on`, `power`, `amp`, `pf`, `leak`, and the sun"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaterLevel:
-    """Watch a level for rising, and its sensor for what sensors do (QARTOD tests).
-
-    Attributes:
-        metric: Name of the level, in metres. Its :class:`Limit` says where the water is going.
-        rise_rule: Alarm rule of a rise that is faster than usual.
-        stuck_rule: Of a value or a noise that is frozen.
-        drift_rule: Of a slow drift that a neighbour proves.
-        suspect_rule: Of one that nothing proves, and of a sudden fall that stays: no alarm.
-        spike_rule: Of a row that jumps and is back with the next one: no alarm.
-        source: Where the numbers come from.
-    """
-
-    metric: str
-    rise_rule: str
-    stuck_rule: str
-    drift_rule: str
-    suspect_rule: str
-    spike_rule: str
-    source: str = "ours"
-
-    @property
-    def watched(self) -> tuple[str, ...]:
-        """See :class:`Watch`."""
-        return (self.metric,)
-
-    @property
-    def rule_ids(self) -> tuple[str, ...]:
-        """See :class:`Watch`."""
-        return (
-            self.rise_rule,
-            self.stuck_rule,
-            self.drift_rule,
-            self.suspect_rule,
-            self.spike_rule,
-        )
-
-    @property
-    def about(self) -> str:
-        """See :class:`Watch`."""
-        return f"`{self.metric}` rising, spiking, frozen or drifting"
-
-
 @dataclass(frozen=True, slots=True)
 class AlarmRule:
     """What a finding means in this city (告警规则), by default.
@@ -363,7 +270,6 @@ class AlarmRule:
         handle_hours: Limit of handling, hours on the clock (紧急工作时).
         on_site_minutes: Limit of being on site.
         enabled: Its findings make alarms; one that is not keeps finding, for history alone.
-        silent: It makes no alarm: what is found is kept as history, such as a spike.
         source: Where the numbers come from.
     """
 
@@ -385,7 +291,6 @@ class AlarmRule:
     verify: Literal["sensor_and_human", "sensor_or_human", "sensor", "human"] = "sensor_or_human"
     handle_hours: float = 24.0
     on_site_minutes: float | None = None
-    silent: bool = False
     source: str = "ours"
 
 

@@ -11,9 +11,10 @@ Sources:
 
 from typing import Final
 
-from core.model import Severity, Text
+from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
+from devices.water_level import WaterLevel
 
 WATER_GAUGE: Final = DeviceKind(
     name="water_gauge",
@@ -105,6 +106,15 @@ WATER_GAUGE: Final = DeviceKind(
     ),
     watches=(
         Limit("level", "level_ladder", per_device=True, hold=2, clear_margin=0.05, clear_hold=2),
+        WaterLevel(
+            metric="level",
+            rise_rule="rise_rate",
+            stuck_rule="frozen",
+            drift_rule="drift",
+            suspect_rule="drift_suspect",
+            spike_rule="spike",
+            source="QARTOD water level 2.1 (2021) for the tests; thresholds are ours",
+        ),
         Limit("seep", "seepage", per_device=True, hold=2, clear_margin=0.1, clear_hold=2),
         Limit("volt", "battery_low", blue=11.5, below=True, hold=3, clear_margin=0.5),
     ),
@@ -120,6 +130,46 @@ WATER_GAUGE: Final = DeviceKind(
             verify="sensor",
             handle_hours=24,
             on_site_minutes=30,
+        ),
+        AlarmRule(
+            "rise_rate",
+            Text("水位上涨过快", "Water rising fast"),
+            Severity.ORANGE,
+            off_delay_s=1800,
+            class_code="0492",
+            category="event",
+            verify="sensor",
+            handle_hours=24,
+            on_site_minutes=30,
+        ),
+        AlarmRule(
+            "frozen",
+            Text("水位计冻结", "Gauge frozen"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "drift",
+            Text("水位计漂移", "Gauge drifts"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            off_delay_s=21_600,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "drift_suspect",
+            Text("水位计疑似漂移", "Gauge may drift"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            enabled=False,
+        ),
+        AlarmRule(
+            "spike",
+            Text("水位突跳", "Level spike"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            enabled=False,
         ),
         AlarmRule(
             "seepage",
