@@ -11,6 +11,7 @@ from typing import Any, Final
 from analytics.stages.care import Care
 from analytics.stages.displacement import Displacement
 from analytics.stages.events import Events
+from analytics.stages.gauge import Gauge
 from analytics.stages.gnss import GnssStep
 from analytics.stages.lamp import Lamp
 from analytics.stages.limits import Limits
@@ -21,6 +22,7 @@ from core.batch import Stage
 from devices.kind import DeviceKind, LampCircuit
 from devices.kind import Displacement as DisplacementWatch
 from devices.motion import GroundAcceleration, GroundStep
+from devices.water_level import WaterLevel
 
 FENYANG: Final = Daylight(111.78, 37.26)
 """The sun over the city whose figures are the defaults of ``city`` in the settings."""
@@ -65,5 +67,7 @@ def _detectors(
                 yield Slope(kind, watch)
             case LampCircuit():
                 yield Lamp(kind, watch, daylight)
+            case WaterLevel():
+                yield Gauge(kind, watch, limits)
             case _:
                 pass
