@@ -48,6 +48,14 @@ VIRTUAL_RULES: Final[Mapping[str, tuple[AlarmRule, ...]]] = {
             class_code="0118",
             verify="sensor",
         ),
+        AlarmRule(
+            "feeder_day_on",
+            Text("回路白天亮灯", "Circuit burning out of hours"),
+            Severity.BLUE,
+            off_delay_s=300,
+            class_code="0118",
+            verify="sensor",
+        ),
     ),
     "hub": (
         *CARE_RULES,

@@ -13,7 +13,16 @@ from typing import Final
 
 from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
-from devices.kind import AlarmRule, Command, DeviceKind, Event, LampCircuit, Limit, Metric
+from devices.kind import (
+    AlarmRule,
+    Command,
+    DeviceKind,
+    Event,
+    Limit,
+    Metric,
+)
+from devices.lamp_circuit import LampCircuit
+from devices.neighbours import Neighbours
 
 _LAMP: Final = "0118"
 """The lamp among the city's components (路灯)."""
@@ -123,6 +132,14 @@ STREET_LAMP: Final = DeviceKind(
             leak_rule="leakage_rising",
             flicker_rule="lamp_flicker",
         ),
+        Neighbours(
+            metric="power",
+            group="feeder",
+            least=15,
+            rule_id="lamp_unlike",
+            low_rule="feeder_down",
+            high_rule="feeder_day_on",
+        ),
         Limit(
             "leak",
             "leakage",
@@ -199,6 +216,13 @@ STREET_LAMP: Final = DeviceKind(
             Severity.BLUE,
             audience=Audience.MAINTENANCE,
             off_delay_s=1800,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "lamp_unlike",
+            Text("与同回路路灯不一致", "Unlike the lamps of its circuit"),
+            Severity.YELLOW,
+            class_code=_LAMP,
             verify="sensor",
         ),
         AlarmRule(

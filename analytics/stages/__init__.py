@@ -19,8 +19,9 @@ from analytics.stages.order import Order
 from analytics.stages.slope import Slope
 from analytics.stages.sun import Daylight
 from core.batch import Stage
-from devices.kind import DeviceKind, LampCircuit
+from devices.kind import DeviceKind
 from devices.kind import Displacement as DisplacementWatch
+from devices.lamp_circuit import LampCircuit
 from devices.motion import GroundAcceleration, GroundStep
 from devices.water_level import WaterLevel
 

@@ -20,7 +20,8 @@ from analytics.stages.state import Rows, StatefulStage
 from analytics.stages.sun import Daylight
 from core.batch import Batch, Episode, Finding
 from core.model import Edge, Text
-from devices.kind import DeviceKind, LampCircuit
+from devices.kind import DeviceKind
+from devices.lamp_circuit import LampCircuit
 
 _MARGIN_US: Final = 1_800_000_000
 _TRUE: Final = np.float32(0.5)  # a state is 0 or 1

@@ -73,7 +73,7 @@ class LampWords:
 
         Args:
             fault: Which, as :mod:`.lamp_circuit` counts them.
-            columns: The row's metrics, as :attr:`devices.kind.LampCircuit.watched`.
+            columns: The row's metrics, as :attr:`devices.lamp_circuit.LampCircuit.watched`.
             expected_w: The power expected at this level, NaN before it is learnt.
             expected_a: The current likewise.
             state: The stage's state.
