@@ -23,13 +23,40 @@ def add(group: "Commands") -> None:
     load.add_argument("--rate", type=float, default=500.0, help="messages a second (500)")
     load.add_argument("--messages", type=int, default=10_000, metavar="N", help="in all (10000)")
     load.add_argument("--thefts", type=int, default=0, metavar="N", help="so many covers open")
-    score = add_command(group, "score", _score, "hold a run's ledger against the hub; 1 if unsound")
-    score.add_argument("ledger", type=Path, metavar="FILE", help="what 'load' wrote")
+    score = add_command(
+        group,
+        "score",
+        _score,
+        "hold a run's ledger, or what really happened, against the hub; 1 if it falls short",
+        examples="  cityhub simulate score run.jsonl             every acknowledged reading\n"
+        "  cityhub simulate score --truth truth.jsonl   each cause: recall, precision, delay\n"
+        "  cityhub simulate score --truth truth.jsonl --expect recall=0.95 --expect false=3 --json",
+    )
+    score.add_argument("ledger", type=Path, nargs="?", metavar="FILE", help="what 'load' wrote")
     score.add_argument(
         "--received", type=Path, metavar="FILE", help="journal of the platform's stand-in"
     )
     score.add_argument(
         "--feed", type=Path, metavar="FILE", help="event ids a client of the feed saw, one a line"
+    )
+    truth = score.add_argument_group("what really happened")
+    truth.add_argument("--truth", type=Path, metavar="FILE", help="the simulator's truth file")
+    truth.add_argument("--findings", action="store_true", help="judge findings instead of alarms")
+    truth.add_argument("--from", dest="start", metavar="TIME", help="ISO 8601; as the file says")
+    truth.add_argument("--to", dest="end", metavar="TIME", help="ISO 8601; as the file says")
+    truth.add_argument(
+        "--allow",
+        type=float,
+        default=3600.0,
+        metavar="S",
+        help="seconds after the end of its cause in which an alarm may begin (3600)",
+    )
+    truth.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="FIGURE=NUMBER",
+        help="a bound that must hold, such as recall=0.95 or false=3; else those of the file",
     )
     add_json(score)
 
@@ -104,6 +131,34 @@ def _login(settings: "Settings") -> "Login":
     )
 
 
+def _score_truth(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from datetime import datetime
+
+    from cityhub.access import connect
+    from core.errors import ConfigError
+    from simulators.score_hub import score_hub, tabulate, write_json
+
+    def moment(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text).astimezone() if text else None
+
+    try:
+        pairs = [text.partition("=") for text in arguments.expect]
+        with connect(settings) as conn:
+            score = score_hub(
+                conn,
+                arguments.truth,
+                start=moment(arguments.start),
+                end=moment(arguments.end),
+                of_findings=arguments.findings,
+                allowed_s=arguments.allow,
+                bounds={name: float(number) for name, _, number in pairs},
+            )
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    print(write_json(score) if arguments.json else tabulate(score))
+    return 1 if score.broken() else 0
+
+
 def _score(settings: "Settings", arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
@@ -114,6 +169,10 @@ def _score(settings: "Settings", arguments: argparse.Namespace) -> int:
     from simulators.oracle import score
     from simulators.run_ledger import read_run
 
+    if arguments.truth is not None:
+        return _score_truth(settings, arguments)
+    if arguments.ledger is None:
+        raise ConfigError("name a run's ledger, or a truth file with --truth")
     try:
         run = read_run(arguments.ledger)
     except (OSError, ValueError) as error:
