@@ -1,7 +1,7 @@
 """One line an episode (告警段), at the moment at which it would have been raised.
 
 A finding that goes on or clears tells nothing new; one that gets graver does, as an orange slope
-that turns red.
+that turns red, and one that begins again before it was over, as a flood's second wave.
 """
 
 import math
@@ -11,6 +11,8 @@ from typing import Any, Final
 from core.batch import Finding
 from core.model import Edge, Severity
 
+AGAIN: Final = "again"
+"""Marks an update with which an episode begins anew."""
 KINDS_TOLD: Final = frozenset(
     {
         "open",
@@ -43,7 +45,8 @@ def tell(findings: Iterable[Finding], names: Mapping[int, str]) -> Iterator[dict
         if finding.edge is Edge.CLEAR:
             told.pop(key, None)
             continue
-        if finding.edge is Edge.UPDATE and finding.severity <= told.get(key, Severity.BLUE):
+        graver = finding.severity > told.get(key, Severity.BLUE)
+        if finding.edge is Edge.UPDATE and not graver and AGAIN not in finding.flags:
             continue
         if finding.edge is not Edge.ONCE:
             told[key] = finding.severity

@@ -63,6 +63,7 @@ FORMS: Final[Mapping[str, tuple[Form, ...]]] = {
         Form(("point", "ts", "east_mm", "north_mm", "up_mm"), _POSITION, device="point"),
         Form(("date", "east_mm", "north_mm", "up_mm"), _POSITION, time="date", daily=True),
     ),
+    "water_gauge": (Form(("gauge", "ts", "level_m"), {"level_m": ("level", 1.0)}, device="gauge"),),
 }
 """The forms of each kind; the header decides."""
 

@@ -9,16 +9,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from typing import Any, Final
 
 from analytics.backtest.drive import replay
 from analytics.backtest.episodes import tell
 from analytics.backtest.files import Readings, batches, form_of, read
+from analytics.backtest.silences import silences
 from analytics.stages import build_stages
+from core.batch import Finding
 from core.errors import ConfigError
 from devices import KINDS
 from devices.kind import DeviceKind
+from devices.water_level import WaterLevel
 
 _NAMED: Final = 20
 
@@ -107,7 +111,10 @@ def episodes(
     kind: DeviceKind, readings: Readings, limits: Mapping[int, Mapping[str, Any]] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of what the stages of service find, freshly built."""
-    found = replay(build_stages(kind, limits or {}), batches(kind, readings))
+    found: Iterator[Finding] = replay(build_stages(kind, limits or {}), batches(kind, readings))
+    if any(isinstance(watch, WaterLevel) for watch in kind.watches):
+        # a gauge that says nothing is no gauge: its silence is part of the contract
+        found = merge(found, silences(kind, readings), key=lambda finding: finding.ts)
     return tell(found, readings.numbered())
 
 

@@ -21,6 +21,9 @@ _UNLEARNT_EQUAL: Final = 288  # needed while that share is not known: a day at f
 _LEARNT_STEPS: Final = 40
 _LEARNING_RUN: Final = 6
 _FORGET: Final = 1 - 1 / 500
+_LONGEST_TIMES: Final = 2.5
+"""A level that rests between two steps of the gauge is equal for long, whatever its short runs."""
+_FORGET_RUNS: Final = 1 - 1 / 8000
 _MOST_EQUAL: Final = 0.9995
 _STILL_ROWS: Final = 8
 _STILL_SHARE: Final = 0.15
@@ -77,6 +80,7 @@ def step(state: GaugeState, at: Rows, ts: Ints, x: Floats, *, stuck: Bools, fres
     state.steps[at] = state.steps[at] * kept + learns
     share = np.minimum((state.same[at] + 2) / (state.steps[at] + 4), _MOST_EQUAL)
     rows = np.ceil(np.log(_CHANCE) / np.log(share)).astype(np.int64)
+    rows = np.maximum(rows, np.ceil(_LONGEST_TIMES * state.longest[at]).astype(np.int64))
     known = state.steps[at] >= _LEARNT_STEPS
     needed = np.maximum(np.where(known, rows, np.maximum(rows, _UNLEARNT_EQUAL)), LEAST_EQUAL)
     change = _second_difference(state, at, ts, x)
@@ -84,9 +88,19 @@ def step(state: GaugeState, at: Rows, ts: Ints, x: Floats, *, stuck: Bools, fres
     frozen = (run >= needed - 1) | (still >= _STILL_ROWS)
     goes_on = stuck & (equal | (still > 0))
     now = frozen | goes_on
+    _learn_runs(state, at, ended=~fresh & ~equal, needed=needed, coarse=share >= _STILL_FINE)
     state.run[at], state.still[at] = run, still
     _learn_noise(state, at, change, run)
     return Flat(now, now & ~stuck, stuck & ~now, share, needed, change)
+
+
+def _learn_runs(state: GaugeState, at: Rows, *, ended: Bools, needed: Ints, coarse: Bools) -> None:
+    """Learn the longest run; of a gauge that repeats itself little not from a frozen one."""
+    length = state.run[at] + 1
+    learns = ended & ((length < needed) | coarse)
+    longest = state.longest[at] * _FORGET_RUNS
+    longer = np.maximum(longest, np.minimum(length, needed))
+    state.longest[at] = np.where(learns, longer, longest)
 
 
 def _second_difference(state: GaugeState, at: Rows, ts: Ints, x: Floats) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 
 from analytics.stages import flatline, ongoing, surge, wander
 from analytics.stages.columns import Columns, out_of_range, outside
-from analytics.stages.gauge_state import DRIFT, EPISODES, RISE, STUCK, WEAK, Bools, GaugeState
+from analytics.stages.gauge_state import DRIFT, EPISODES, RISE, STUCK, WEAK, Bools, GaugeState, Ints
 from analytics.stages.gauge_words import GaugeWords
 from analytics.stages.order import fresh_rows, passes
 from analytics.stages.state import Rows, StatefulStage
@@ -33,12 +33,12 @@ _OVER_NOISES: Final = 3.0
 _STILL_RISES: Final = (
     0.1  # of the threshold in half an hour: else it is over, though two hours show
 )
-_YOUNG_ROWS: Final = 10
+_YOUNG_US: Final = 50 * surge.MINUTE
 _FASTER: Final = 1.8
 _LEVEL: Final = 0.15
 _CLIMBING: Final = 0.6
-_LULL_ROWS: Final = 3
-_IDLE_ROWS: Final = 6
+_LULL_US: Final = 10 * surge.MINUTE
+_IDLE_US: Final = 25 * surge.MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +177,24 @@ class Gauge(StatefulStage[GaugeState]):
         top = np.where(rising, np.maximum(state.top[at], climb.level), climb.level)
         top = np.where(on | (state.rose[at] == 0), top, np.minimum(state.top[at], climb.level))
         state.top[at] = np.where(counts, top, state.top[at])
-        state.age[at] = np.where(begins, 0, state.age[at] + 1)
-        young = state.age[at] <= _YOUNG_ROWS
+        state.began[at] = np.where(begins, ts, state.began[at])
+        young = ts - state.began[at] <= _YOUNG_US
         fastest = np.where(begins, half, np.maximum(state.fastest[at], half))
         state.fastest[at] = np.where(young & on, fastest, state.fastest[at])
-        level = rising & (climb.quarter < _LEVEL) & counts
-        over = begins | (half > _CLIMBING)
-        state.level_rows[at] = np.where(begins, 0, state.level_rows[at] + level)
-        lull = (state.lull[at] | (state.level_rows[at] >= _LULL_ROWS)) & rising
-        state.level_rows[at] = np.where(over, 0, state.level_rows[at])
+        level = rising & (climb.quarter < _LEVEL)
+        lull = state.lull[at] | _lasts(
+            state.level_since, at, ts, level, counts=counts, least=_LULL_US
+        )
         faster = ~young & (half > _FASTER * state.fastest[at] + 1)
-        again = rising & counts & (faster | lull & (half > 1) & (climb.quarter > _CLIMBING))
-        state.lull[at] = lull & ~again
-        state.age[at] = np.where(again, 0, state.age[at])
+        gathers = (half > 1) & (climb.quarter > _CLIMBING)
+        again = rising & counts & (faster | lull & gathers)
+        state.lull[at] = lull & rising & ~again
+        state.began[at] = np.where(again, ts, state.began[at])
         state.fastest[at] = np.where(again, half, state.fastest[at])
-        idle = rising & counts & (climb.half_hour < _STILL_RISES)
-        state.idle[at] = np.where(idle, state.idle[at] + 1, np.where(counts, 0, state.idle[at]))
+        idle = rising & (climb.half_hour < _STILL_RISES)
+        idle = _lasts(state.idle_since, at, ts, idle, counts=counts, least=_IDLE_US)
         fallen = climb.level < state.top[at] - least
-        spent = (climb.ratio < _OVER_RATIO) | (state.idle[at] >= _IDLE_ROWS)
+        spent = (climb.ratio < _OVER_RATIO) | idle
         ends = rising & counts & climb.judged & (fallen | spent)
         state.top[at] = np.where(ends, climb.level, state.top[at])
         state.rose[at] = np.where(on & ~ends, ts, state.rose[at])
@@ -240,10 +240,19 @@ class Gauge(StatefulStage[GaugeState]):
                 found.append(self._words.stuck(case, edge, ongoing=bool(goes_on[n, STUCK])))
             if told[n, RISE] or goes_on[n, RISE]:
                 edge = _edge(before[n, RISE], after[n, RISE])
-                found.append(self._words.rise(case, edge, ongoing=bool(goes_on[n, RISE])))
+                flags = ("again",) * bool(again[n]) + (ongoing.FLAG,) * bool(goes_on[n, RISE])
+                found.append(self._words.rise(case, edge, flags))
             if step.slow.begins[n]:
                 found.append(self._words.drift(case))
         return found
+
+
+def _lasts(since: Ints, at: Rows, ts: Ints, holds: Bools, *, counts: Bools, least: int) -> Bools:
+    """Return where something has held for so long, and remember since when; rows may not count."""
+    begun = np.where(holds & (since[at] == 0), ts, since[at])
+    since[at] = np.where(counts, np.where(holds, begun, 0), since[at])
+    lasts: Bools = holds & counts & (ts - begun >= least)
+    return lasts
 
 
 def _edge(before: bool, after: bool) -> Edge:

@@ -32,7 +32,7 @@ class GaugeState(State):
         rows_seen: Rows seen.
         last: Time of the last one. ``value``: what it said. ``usual``: usual step of time.
         run: Equal rows before the last one, in a row. ``same`` of ``steps``: how often two rows
-            are equal, forgetting.
+            are equal, forgetting. ``longest``: equal rows, forgetting.
         noise: Standard deviation of a row, from second differences; ``learnt`` from so many.
         lately: The same over some eight rows; below 0: not known. ``still``: rows in which it is
             far under ``noise``.
@@ -42,8 +42,8 @@ class GaugeState(State):
         climbs: Usual rise over each lag, mean of what is above 0; ``climbed`` from so many rows.
         top: Highest level of the open rise, lowest since the last one. ``fastest``: the rise's
             fastest half hour early on.
-        age: Rows since it opened or was told anew. ``level_rows``: rows in which it stood
-            still. ``lull``: it did so for a while. ``idle``: rows in a row without a rise.
+        began: When it opened or was told anew. ``level_since``: since when it stands still, 0: it
+            does not. ``lull``: it did so for a while. ``idle_since``: since when it rises no more.
         rose: When it last rose. ``fell``: when a sudden fall was last found.
         hour: Which hour is under way. ``hour_sum``, ``hour_rows``: of it.
         ramp: Hours in a row that look like a drift.
@@ -60,6 +60,7 @@ class GaugeState(State):
     run: Ints
     same: Floats
     steps: Floats
+    longest: Floats
     noise: Floats
     learnt: Ints
     lately: Floats
@@ -77,9 +78,9 @@ class GaugeState(State):
     climbed: Ints
     top: Floats
     fastest: Floats
-    age: Ints
-    level_rows: Ints
-    idle: Ints
+    began: Ints
+    level_since: Ints
+    idle_since: Ints
     lull: Bools
     rose: Ints
     fell: Ints
@@ -111,6 +112,7 @@ class GaugeState(State):
                 "run": whole,
                 "same": real,
                 "steps": real,
+                "longest": real,
                 "noise": Field(np.float64, fill=0.005),
                 "learnt": whole,
                 "lately": Field(np.float64, fill=-1.0),
@@ -128,9 +130,9 @@ class GaugeState(State):
                 "climbed": whole,
                 "top": real,
                 "fastest": real,
-                "age": whole,
-                "level_rows": whole,
-                "idle": whole,
+                "began": whole,
+                "level_since": whole,
+                "idle_since": whole,
                 "lull": Field(np.bool_),
                 "rose": whole,
                 "fell": whole,

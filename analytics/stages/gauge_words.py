@@ -174,8 +174,8 @@ class GaugeWords:
             detail={"equal_rows": equal, "usual_share": round(share, 3), "feature": "flat_line"},
         )
 
-    def rise(self, case: Case, edge: Edge, *, ongoing: bool) -> Finding:
-        """The water rises faster than usual, or no more."""
+    def rise(self, case: Case, edge: Edge, flags: tuple[str, ...]) -> Finding:
+        """The water rises faster than usual, or faster again, or no more."""
         climb, n = case.step.climb, case.n
         level, rise = float(climb.level[n]), float(climb.rise[n])
         threshold, minutes = float(climb.threshold[n]), surge.LAG_MINUTES[int(climb.lag[n])]
@@ -197,8 +197,10 @@ class GaugeWords:
             if arrival and goal and not np.isnan(arrival.seconds):
                 detail |= _eta(arrival)
                 explain = _and(explain, _when(arrival, goal))
-            if ongoing:
+            if ongoing_.FLAG in flags:
                 explain = _and(explain, _GOES_ON)
+            elif flags:
+                explain = _and(Text("再次加速上涨：", "rising faster again: "), explain)
         return self._finding(
             case,
             self._watch.rise_rule,
@@ -210,7 +212,7 @@ class GaugeWords:
             expected=_short(level - rise),
             limit=_short(level - rise + threshold),
             score=round(float(climb.ratio[n]), 4),
-            flags=(ongoing_.FLAG,) * ongoing,
+            flags=flags,
             detail=detail,
         )
 

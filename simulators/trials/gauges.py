@@ -78,7 +78,7 @@ def make_quiet(seed: int, count: int = 12, days: float = 14.0) -> Iterator[Trial
         chance = generator(seed, "quiet", name, "gauge")
         ts = _START + PERIOD_S * np.arange(int(days * 86_400 / PERIOD_S))
         level, resolution = _calm(chance, ts)
-        kept = chance.random(len(ts)) >= _loss(chance)
+        kept = _kept(chance, len(ts))
         yield Trial(name, ts[kept], _rounded(level, resolution)[kept], ())
 
 
@@ -91,7 +91,7 @@ def _make(name: str, chance: np.random.Generator, days: float) -> Trial:
         level += added
         floods.append(flood)
     level = _rounded(level, resolution)
-    kept = chance.random(len(ts)) >= _loss(chance)
+    kept = _kept(chance, len(ts))
     drawn = chance.permutation(list(_FAULTS))[: int(chance.integers(1, 3))]
     faults = [_FAULTS[str(kind)](chance, ts, level, kept) for kind in drawn]
     if chance.random() < _SPIKING:
@@ -113,8 +113,11 @@ def _calm(chance: np.random.Generator, ts: NDArray[np.int64]) -> tuple[Floats, f
     return level, float(chance.choice([0.001, 0.001, 0.001, 0.01]))
 
 
-def _loss(chance: np.random.Generator) -> float:
-    return 0.04 * float(chance.random()) ** 2
+def _kept(chance: np.random.Generator, rows: int) -> NDArray[np.bool_]:
+    """Return which rows arrive; never are three lost in a row, which would be a silence."""
+    kept: NDArray[np.bool_] = chance.random(rows) >= 0.04 * chance.random() ** 2
+    kept[2:] |= ~kept[1:-1] & ~kept[:-2]
+    return kept
 
 
 def _rounded(level: Floats, resolution: float) -> Floats:
