@@ -1,7 +1,7 @@
-"""Alarms in their table: found by device and rule, locked, added and changed."""
+"""Alarms in their table: found by device and rule, locked, added and changed, many at a time."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,9 +9,11 @@ import msgspec
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from alerts.alarm import Ack, Alarm, Condition
+from alerts.alarm import Ack, Alarm, Condition, Suppression
 from alerts.facts import Facts
-from alerts.rows import columns_of, insert, select, update, values_of
+from alerts.incident_rows import turn_incidents
+from alerts.passing import pending_due, pending_silent
+from alerts.rows import columns_of, select, update, write_many
 from alerts.track import Pending, Seen, Track
 from core.db import Connection
 from core.model import Severity
@@ -20,49 +22,73 @@ from devices.kind import AlarmRule
 Key = tuple[int, str]
 """Device number and rule: what an open alarm is unique by."""
 
-_KEYS: Final = """
-WITH key AS (SELECT * FROM unnest(%(devices)s::int4[], %(rules)s::text[]) AS k (device_no, rule_id))
-"""
-_LATEST: Final = sql.SQL(
-    _KEYS
-    + """
-SELECT max(alarm_id) AS alarm_id FROM hub.alarm JOIN key USING (device_no, rule_id)
- WHERE tenant_id = 1 GROUP BY device_no, rule_id
-"""
-)
+# the latest occurrence of each key, one look at an index a key, then locked in order of numbers
+_LATEST: Final = sql.SQL("""
+SELECT a.alarm_id
+  FROM unnest(%(devices)s::int4[], %(rules)s::text[]) AS key (device_no, rule_id)
+ CROSS JOIN LATERAL (
+    SELECT alarm_id FROM hub.alarm
+     WHERE device_no = key.device_no AND rule_id = key.rule_id AND tenant_id = 1
+     ORDER BY alarm_id DESC LIMIT 1) AS a
+""")
 _ALARMS: Final = sql.SQL(
     "SELECT {}, device_no, rule_id FROM hub.alarm WHERE alarm_id = ANY(%(ids)s)"
     " ORDER BY alarm_id FOR UPDATE"
 ).format(columns_of(Alarm))
-_PENDING: Final = sql.SQL(
-    _KEYS
-    + """
+_PENDING: Final = sql.SQL("""
 SELECT p.device_no, p.rule_id, p.first_ts, p.last_ts, p.hits, p.peak, p.finding::text AS finding
-  FROM hub.alarm_pending p JOIN key USING (device_no, rule_id) WHERE p.tenant_id = 1
-"""
-)
+  FROM hub.alarm_pending p
+  JOIN unnest(%(devices)s::int4[], %(rules)s::text[]) AS key (device_no, rule_id)
+       USING (device_no, rule_id)
+ WHERE p.tenant_id = 1
+""")
 _KEEP_PENDING: Final = """
-INSERT INTO hub.alarm_pending (device_no, rule_id, first_ts, last_ts, hits, peak, finding)
-VALUES (%(device_no)s, %(rule_id)s, %(first_ts)s, %(last_ts)s, %(hits)s, %(peak)s, %(finding)s)
+INSERT INTO hub.alarm_pending (device_no, rule_id, first_ts, last_ts, hits, peak, finding, due_ts,
+    silent_at)
+SELECT device_no, rule_id, first_ts, last_ts, hits, peak, finding, due_ts, silent_at
+  FROM jsonb_populate_recordset(NULL::hub.alarm_pending, %s)
 ON CONFLICT (tenant_id, device_no, rule_id) DO UPDATE SET first_ts = EXCLUDED.first_ts,
     last_ts = EXCLUDED.last_ts, hits = EXCLUDED.hits, peak = EXCLUDED.peak,
-    finding = EXCLUDED.finding
+    finding = EXCLUDED.finding, due_ts = EXCLUDED.due_ts, silent_at = EXCLUDED.silent_at
 """
-_DROP_PENDING: Final = (
-    "DELETE FROM hub.alarm_pending WHERE tenant_id = 1 AND device_no = %s AND rule_id = %s"
-)
-_OPEN_INCIDENT: Final = """
-INSERT INTO hub.incident (severity, state, opened_at, closed_at, member_count, title_zh, title_en,
-    grid_codes)
-VALUES (%(severity)s, %(state)s, %(at)s, %(closed_at)s, 1, %(zh)s, %(en)s, %(grids)s)
-RETURNING incident_id
+_DROP_PENDING: Final = """
+DELETE FROM hub.alarm_pending USING unnest(%s::int4[], %s::text[]) AS k (device_no, rule_id)
+ WHERE tenant_id = 1 AND alarm_pending.device_no = k.device_no
+   AND alarm_pending.rule_id = k.rule_id
 """
-_TURN_INCIDENT: Final = """
-UPDATE hub.incident SET severity = greatest(severity, %(severity)s), state = %(state)s,
-       closed_at = %(closed_at)s, version = version + 1
- WHERE incident_id = %(incident_id)s
-   AND (state <> %(state)s OR severity < %(severity)s)
-"""
+_NUMBERS: Final = sql.SQL("""
+SELECT nextval(pg_get_serial_sequence('hub.alarm', 'alarm_id')) AS alarm_id
+  FROM generate_series(1, %(count)s)
+""")
+_NEAR_M: Final = 30.0
+"""An open work order so near is noted on a new alarm (附近有作业); ours."""
+_NEARBY: Final = sql.SQL("""
+SELECT p.place, array_agg(DISTINCT w.order_no ORDER BY w.order_no) AS orders
+  FROM unnest(%(lon)s::float8[], %(lat)s::float8[]) WITH ORDINALITY AS p (lon, lat, place)
+  JOIN hub.work_order w ON w.state IN ('issued', 'signed', 'on_site')
+  JOIN hub.case c ON c.case_no = w.case_no
+ WHERE c.lat BETWEEN p.lat - %(metres)s / 111195.0 AND p.lat + %(metres)s / 111195.0
+   AND sqrt(((c.lat - p.lat) * 111195.0) ^ 2
+            + ((c.lon - p.lon) * 111195.0 * cos(radians(p.lat))) ^ 2) <= %(metres)s
+ GROUP BY p.place
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A new occurrence on its way into the table.
+
+    Attributes:
+        alarm: As it stands at the end of the turn.
+        facts: What is known of its device.
+        rule: Its rule.
+        kind: What was seen.
+    """
+
+    alarm: Alarm
+    facts: Facts
+    rule: AlarmRule
+    kind: str
 
 
 async def lock_tracks(conn: Connection, keys: Iterable[Key]) -> dict[Key, Track]:
@@ -74,8 +100,9 @@ async def lock_tracks(conn: Connection, keys: Iterable[Key]) -> dict[Key, Track]
     parameters = {"devices": [key[0] for key in wanted], "rules": [key[1] for key in wanted]}
     tracks = dict.fromkeys(wanted, Track())
     latest = await select(conn, _LATEST, parameters)
-    for row in await select(conn, _ALARMS, {"ids": [row["alarm_id"] for row in latest]}):
-        tracks[row["device_no"], row["rule_id"]] = Track(alarm=_alarm(row))
+    if latest:
+        for row in await select(conn, _ALARMS, {"ids": [row["alarm_id"] for row in latest]}):
+            tracks[row["device_no"], row["rule_id"]] = Track(alarm=_alarm(row))
     for row in await select(conn, _PENDING, parameters):
         key = row["device_no"], row["rule_id"]
         tracks[key] = replace(tracks[key], pending=_pending(row))
@@ -88,63 +115,89 @@ async def lock_alarms(conn: Connection, ids: Iterable[int]) -> dict[Key, Alarm]:
     return {(row["device_no"], row["rule_id"]): _alarm(row) for row in rows}
 
 
-async def add_alarm(
-    conn: Connection, alarm: Alarm, facts: Facts, rule: AlarmRule, *, kind: str, at: datetime
-) -> Alarm:
-    """Add a new occurrence with its incident, an incident of one; return it with its numbers."""
-    cursor = await conn.execute(
-        _OPEN_INCIDENT,
-        {
-            "severity": alarm.severity,
-            "state": "open" if alarm.is_open else "closed",
-            "at": at,
-            "closed_at": None if alarm.is_open else at,
-            "zh": f"{facts.called}{rule.label.zh}",
-            "en": f"{facts.called}: {rule.label.en}",
-            "grids": [facts.grid_code] if facts.grid_code else [],
-        },
-    )
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - an insert returns its row
-    alarm = replace(alarm, incident_id=row[0])
-    values = values_of(alarm)
-    del values["alarm_id"]
-    values |= {
-        "rule_id": rule.rule_id,
-        "device_no": facts.device_no,
-        "component_code": facts.component_code,
-        "kind": kind,
-        "audience": rule.audience,
-        "grid_code": facts.grid_code,
-        "lon": facts.lon,
-        "lat": facts.lat,
-    }
-    return replace(alarm, alarm_id=await insert(conn, "alarm", values, "alarm_id"))
+async def next_numbers(conn: Connection, count: int) -> list[int]:
+    """Return the numbers of so many new alarms, in order."""
+    return [row["alarm_id"] for row in await select(conn, _NUMBERS, {"count": count})]
+
+
+async def add_alarms(conn: Connection, several: Collection[Born]) -> None:
+    """Add new occurrences, which have their numbers and their incidents."""
+    nearby = await _work_nearby(conn, several)
+    rows = [
+        _values(born.alarm)
+        | {
+            "rule_id": born.rule.rule_id,
+            "device_no": born.facts.device_no,
+            "component_code": born.facts.component_code,
+            "kind": born.kind,
+            "audience": born.rule.audience,
+            "grid_code": born.facts.grid_code,
+            "lon": born.facts.lon,
+            "lat": born.facts.lat,
+            "detail": {"work_nearby": orders} if (orders := nearby.get(place)) else {},
+        }
+        for place, born in enumerate(several, 1)
+    ]
+    await write_many(conn, "alarm", rows)
+
+
+async def save_alarms(conn: Connection, several: Collection[Alarm], at: datetime) -> None:
+    """Write alarms as they stand, and what their incidents become with them."""
+    await write_many(conn, "alarm", [_values(alarm) for alarm in several], key="alarm_id")
+    await turn_incidents(conn, several, at)
 
 
 async def save_alarm(conn: Connection, before: Alarm, after: Alarm, at: datetime) -> None:
-    """Write what changed of an alarm, and of its incident with it."""
-    await update(conn, "alarm", "alarm_id", before, after)
-    if after.version != before.version:
-        await conn.execute(
-            _TURN_INCIDENT,
-            {
-                "severity": after.severity,
-                "state": "open" if after.is_open else "closed",
-                "closed_at": None if after.is_open else at,
-                "incident_id": after.incident_id,
-            },
-        )
+    """Write what a person changed of an alarm; the engine then sees what falls due when."""
+    if after != before:
+        await update(conn, "alarm", "alarm_id", before, replace(after, timer_at=at))
+        await turn_incidents(conn, [after], at)
 
 
-async def save_pending(conn: Connection, key: Key, pending: Pending | None) -> None:
-    """Keep a breach that has not lasted long enough, or forget it."""
-    if pending is None:
-        await conn.execute(_DROP_PENDING, key)
-        return
-    values = asdict(pending) | {"device_no": key[0], "rule_id": key[1]}
-    values["finding"] = Jsonb(msgspec.to_builtins(pending.finding))
-    await conn.execute(_KEEP_PENDING, values)
+async def save_pendings(
+    conn: Connection, changed: Mapping[Key, tuple[Pending | None, AlarmRule]]
+) -> None:
+    """Keep breaches that have not lasted long enough, and forget those that are over."""
+    dropped = [key for key, (pending, _) in changed.items() if pending is None]
+    kept = [
+        {
+            "device_no": key[0],
+            "rule_id": key[1],
+            "first_ts": pending.first_ts,
+            "last_ts": pending.last_ts,
+            "hits": pending.hits,
+            "peak": pending.peak,
+            "finding": pending.finding,
+            "due_ts": pending_due(pending, rule),
+            "silent_at": pending_silent(pending, rule),
+        }
+        for key, (pending, rule) in changed.items()
+        if pending is not None
+    ]
+    if dropped:
+        parameters = [[key[0] for key in dropped], [key[1] for key in dropped]]
+        await conn.execute(_DROP_PENDING, parameters)
+    if kept:
+        await conn.execute(_KEEP_PENDING, [Jsonb(kept, dumps=msgspec.json.encode)])
+
+
+async def _work_nearby(conn: Connection, several: Collection[Born]) -> dict[int, list[str]]:
+    """Return the open work orders near new alarms, by their place in the collection, from 1."""
+    if not any(born.facts.lon is not None for born in several):
+        return {}
+    parameters = {
+        "lon": [born.facts.lon for born in several],
+        "lat": [born.facts.lat for born in several],
+        "metres": _NEAR_M,
+    }
+    return {row["place"]: row["orders"] for row in await select(conn, _NEARBY, parameters)}
+
+
+_NAMES: Final = tuple(item.name for item in fields(Alarm))
+
+
+def _values(alarm: Alarm) -> dict[str, Any]:
+    return {name: getattr(alarm, name) for name in _NAMES}
 
 
 def _pending(row: Mapping[str, Any]) -> Pending:
@@ -158,14 +211,12 @@ def _pending(row: Mapping[str, Any]) -> Pending:
 
 
 def _alarm(row: Mapping[str, Any]) -> Alarm:
-    values = {name: value for name, value in row.items() if name not in {"device_no", "rule_id"}}
-    return Alarm(
-        **values
-        | {
-            "severity": Severity(row["severity"]),
-            "severity_peak": Severity(row["severity_peak"]),
-            "condition_state": Condition(row["condition_state"]),
-            "ack_state": Ack(row["ack_state"]),
-            "sources": tuple(row["sources"]),
-        }
-    )
+    values = {name: row[name] for name in _NAMES}
+    for name in ("severity", "severity_peak", "next_severity", "suppress_upto"):
+        values[name] = None if row[name] is None else Severity(row[name])
+    for name in ("sources", "turns", "raises"):
+        values[name] = tuple(row[name])
+    values["condition_state"] = Condition(row["condition_state"])
+    values["ack_state"] = Ack(row["ack_state"])
+    values["suppression"] = Suppression(row["suppression"])
+    return Alarm(**values)

@@ -22,12 +22,15 @@ _ORDER: Final = sql.SQL(
 ).format(columns_of(Order))
 _COUNT: Final = sql.SQL("SELECT count(*) AS orders FROM hub.work_order WHERE case_no = %(case_no)s")
 _ALARMS: Final = sql.SQL("SELECT alarm_id FROM hub.alarm WHERE case_no = %(case_no)s")
-_SERIAL: Final = sql.SQL("SELECT nextval('hub.case_serial') AS serial")
+_SERIAL: Final = sql.SQL("""
+INSERT INTO hub.case_count AS c (year, last) VALUES (%(year)s, 1)
+ON CONFLICT (year) DO UPDATE SET last = c.last + 1 RETURNING last AS serial
+""")
 
 
 async def next_case_no(conn: Connection, office: Office, at: datetime) -> str:
-    """Return the next case number."""
-    (row,) = await select(conn, _SERIAL, {})
+    """Return the next case number of the year, without a gap: it is given back with the case."""
+    (row,) = await select(conn, _SERIAL, {"year": at.astimezone(office.zone).year})
     return office.number(row["serial"], at)
 
 

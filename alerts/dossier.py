@@ -10,13 +10,14 @@ from alerts.alarm import Alarm, Event
 from alerts.alarm_rows import Key, lock_alarms, save_alarm
 from alerts.case import Case, Move, Order
 from alerts.case_rows import alarms_of, lock_case, lock_order
-from alerts.facts import Facts, describe, load_facts, rule_for
+from alerts.facts import Facts, describe, load_facts
 from alerts.filing import entry_of
 from alerts.journal import Entry, append
 from alerts.message import Evidence
 from alerts.rows import update
 from core.db import Connection
 from core.errors import NotFoundError
+from devices.rulebook import Rulebook
 
 _EVIDENCE: Final = "UPDATE hub.case SET verify_evidence = verify_evidence || %s WHERE case_no = %s"
 
@@ -33,6 +34,7 @@ class Dossier:
         order: Its newest main work order.
         alarms: Its alarms by device and rule.
         facts: What is known of their devices.
+        rules: The rules of the city.
         entries: Lines of the log, in order.
     """
 
@@ -43,11 +45,14 @@ class Dossier:
     order: Order | None
     alarms: dict[Key, Alarm]
     facts: dict[int, Facts]
+    rules: Rulebook
     entries: list[Entry] = field(default_factory=list)
     _stored: tuple[Case, Order | None, dict[Key, Alarm]]
 
     @classmethod
-    async def open(cls, conn: Connection, case_no: str, actor: str, now: datetime) -> Self:
+    async def open(
+        cls, conn: Connection, case_no: str, actor: str, now: datetime, rules: Rulebook
+    ) -> Self:
         """Lock a case and its alarms, alarms first as everybody does.
 
         Raises:
@@ -66,6 +71,7 @@ class Dossier:
             order=order,
             alarms=alarms,
             facts=await load_facts(conn, {device for device, _ in alarms}),
+            rules=rules,
             _stored=(case, order, dict(alarms)),
         )
 
@@ -74,9 +80,7 @@ class Dossier:
         """Its alarms with what is known around them, oldest first."""
         items = sorted(self.alarms.items(), key=lambda item: item[1].alarm_id)
         return [
-            Evidence(
-                alarm, self.facts[key[0]], rule_for(self.facts[key[0]].kind, key[1], alarm.severity)
-            )
+            Evidence(alarm, self.facts[key[0]], self.rules.rule(key[1], self.facts[key[0]]))
             for key, alarm in items
         ]
 
@@ -158,5 +162,5 @@ def alarm_entry(event: Event, item: Evidence, actor: str) -> Entry:
         before=event.before,
         after=event.after,
         reason=event.reason,
-        detail=describe(item.alarm, item.facts, item.rule) | {"loud": event.loud},
+        detail=describe(item.alarm, item.facts, item.rule) | {"loud": event.loud, **event.detail},
     )

@@ -8,23 +8,25 @@ and even two at once do no harm: the cursor's row is locked first.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, NoReturn
 
 import psycopg
 from psycopg import sql
 
+from alerts import vigil
 from alerts.alarm import HUB
-from alerts.alarm_rows import Key
-from alerts.facts import rule_for
-from alerts.fold import fold, mature, settle
+from alerts.fold import fold
 from alerts.journal import Entry, append
+from alerts.lapse import lapse
 from alerts.office import Office
+from alerts.passing import mature, settle
+from alerts.roster import load_roster
 from alerts.rows import select
-from alerts.track import Seen, Step, Track
+from alerts.track import Seen, Step
 from alerts.turn import Turn
 from core.clock import Clock
 from core.db import Connection, Pool, listen, transaction
@@ -32,17 +34,19 @@ from core.errors import StoreRejectedError, StoreUnavailableError
 from core.failpoint import passing
 from core.metrics import ALARM_EVENTS
 from core.model import Edge, Severity
-from devices.kind import AlarmRule
+from devices.rulebook import Rulebook
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 200
+BATCH: Final = 500
 """The most findings in one transaction: it holds the log's lock while it appends."""
 
 _CURSOR_NAME: Final = "alerts"
 _LOCK_ENGINE: Final = 0x4349_5410
 _TIMERS_EVERY: Final = timedelta(seconds=1)
 _RETRY_S: Final = 1.0
+_LATE_S: Final = 60.0
+"""Only of what came later than this is it asked whether the hub itself was away."""
 
 _CURSOR_MADE: Final = (
     "INSERT INTO hub.cursor (name, position, updated_at) VALUES (%s, 0, %s) ON CONFLICT DO NOTHING"
@@ -54,25 +58,6 @@ SELECT finding_id, device_no, rule_id, detector, kind, metric, edge, ts, first_t
        severity, value, expected, threshold, unit, confidence, flags, explain_zh, explain_en
   FROM hub.finding WHERE finding_id > %(position)s ORDER BY finding_id LIMIT %(limit)s
 """)
-# one statement, one snapshot: how far a device's clock has come, and no finding of it is unread
-_WAITING: Final = sql.SQL("""
-SELECT w.device_no, w.rule_id, s.last_ts AS heard, s.last_contact_at AS contact FROM (
-    SELECT device_no, rule_id FROM hub.alarm_pending
-     UNION
-    SELECT device_no, rule_id FROM hub.alarm
-     WHERE condition_state = 'clearing' OR (condition_state = 'active' AND sources = '{}')
-) AS w LEFT JOIN hub.device_seen AS s USING (device_no)
- WHERE NOT EXISTS (SELECT 1 FROM hub.finding AS f
-                    WHERE f.finding_id > %(position)s AND f.device_no = w.device_no)
- ORDER BY w.device_no, w.rule_id
-""")
-# the alarms of a device that fell silent stay, and say so
-_STALE: Final = """
-UPDATE hub.alarm AS a SET data_stale = NOT a.data_stale
- WHERE a.condition_state <> 'cleared' AND a.rule_id <> 'offline'
-   AND a.data_stale <> EXISTS (SELECT 1 FROM hub.alarm AS o
-       WHERE o.device_no = a.device_no AND o.rule_id = 'offline' AND o.condition_state = 'active')
-"""
 
 
 async def step(
@@ -82,6 +67,7 @@ async def step(
     *,
     office: Office | None = None,
     timers: bool = True,
+    rules: Rulebook | None = None,
 ) -> int:
     """Read one batch of findings; when there are no more, let time pass.
 
@@ -91,19 +77,24 @@ async def step(
         connector: Which platform takes work orders; None: none.
         office: The command centre's particulars; its connector is replaced by ``connector``.
         timers: Look at what time brings.
+        rules: The rules as last read; None: they are read anew.
 
     Returns:
         How many findings were read; 0: all are, and timers were looked at.
     """
     office = replace(office or Office(), connector=connector)
+    rules = rules or Rulebook()
     try:
-        return await _turn(pool, clock, office, limit=BATCH, timers=timers)
+        count = await _read(pool, clock, office, rules, limit=BATCH)
     except StoreRejectedError:
         log.warning("a batch of findings was refused; they are taken one by one")
-    try:
-        return await _turn(pool, clock, office, limit=1, timers=timers)
-    except StoreRejectedError as error:
-        return await _refuse(pool, clock, str(error))
+        try:
+            count = await _read(pool, clock, office, rules, limit=1)
+        except StoreRejectedError as error:
+            count = await _refuse(pool, clock, str(error))
+    if count == 0 and timers:
+        await pass_time(pool, clock, office, rules)
+    return count
 
 
 async def run_engine(
@@ -123,9 +114,10 @@ async def run_engine(
         connector: Which platform takes work orders; None: none.
         office: The command centre's particulars.
     """
+    office = replace(office or Office(), connector=connector)
     while True:
         try:
-            await _work(pool, url, clock, connector, office=office)
+            await _work(pool, url, clock, office)
         except (StoreUnavailableError, psycopg.OperationalError) as error:
             log.warning(
                 "the alarm engine waits for the database",
@@ -134,38 +126,65 @@ async def run_engine(
             await asyncio.sleep(_RETRY_S)
 
 
-async def _work(
-    pool: Pool, url: str, clock: Clock, connector: str | None, *, office: Office | None
-) -> NoReturn:
+async def _work(pool: Pool, url: str, clock: Clock, office: Office) -> NoReturn:
     async with _sole_holder(url) as holder:
-        looked: datetime | None = None
-        async for _ in listen(url, "hub_finding"):
+        await vigil.begin(pool, clock)
+        rules, looked = Rulebook(), clock.now() - _TIMERS_EVERY
+        async for _ in listen(url, "hub_finding", "hub_rule"):
             await holder.execute("SELECT 1")  # a lost lock ends our turn; the cursor is the fence
-            now = clock.now()
-            due = looked is None or not timedelta(0) <= now - looked < _TIMERS_EVERY
-            while await step(pool, clock, connector, office=office, timers=due):
-                pass
-            looked = now if due else looked
+            count = 1
+            while count:
+                if not timedelta(0) <= clock.now() - looked < _TIMERS_EVERY:
+                    looked = clock.now()
+                    await pass_time(pool, clock, office, rules)
+                connector = office.connector
+                count = await step(pool, clock, connector, office=office, timers=False, rules=rules)
     raise AssertionError("notifications never end")
 
 
-async def _turn(pool: Pool, clock: Clock, office: Office, *, limit: int, timers: bool) -> int:
+async def pass_time(pool: Pool, clock: Clock, office: Office, rules: Rulebook) -> None:
+    """Let time pass over all that is open, in one transaction."""
+    async with _turning(pool, clock, office, rules) as (turn, position, changed):
+        await lapse(turn, position, rules_changed=changed)
+    _count(turn)
+
+
+async def _read(pool: Pool, clock: Clock, office: Office, rules: Rulebook, *, limit: int) -> int:
+    async with _turning(pool, clock, office, rules) as (turn, position, _):
+        rows = await select(turn.conn, _FINDINGS, {"position": position, "limit": limit})
+        if rows:
+            await _fold_rows(turn, rows)
+            last = rows[-1]["finding_id"]
+            await turn.conn.execute(_MOVE_CURSOR, [last, turn.now, _CURSOR_NAME])
+            passing("alerts.after_cursor")
+    _count(turn)
+    return len(rows)
+
+
+@asynccontextmanager
+async def _turning(
+    pool: Pool, clock: Clock, office: Office, rules: Rulebook
+) -> AsyncIterator[tuple[Turn, int, bool]]:
+    """Lend a turn with the cursor's position and whether rules changed, and finish it."""
     async with transaction(pool) as conn:
         now = clock.now()
         position = await _lock_cursor(conn, clock)
-        turn = Turn(conn, office, now)
-        rows = await select(conn, _FINDINGS, {"position": position, "limit": limit})
-        if rows:
-            await _fold_rows(turn, rows)
-            await conn.execute(_MOVE_CURSOR, [rows[-1]["finding_id"], now, _CURSOR_NAME])
-        elif timers:
-            await _pass_time(turn, position)
-        await turn.finish()
-        passing("alerts.before_commit")
+        known = rules.change
+        changed = await rules.refresh(conn)
+        turn = Turn(conn, office, now, rules, await load_roster(conn, now))
+        try:
+            yield turn, position, changed
+            await turn.finish()
+            passing("alerts.before_commit")
+        except BaseException:
+            rules.change = known  # so that the next turn, too, hears of the change
+            raise
     passing("alerts.after_commit")
+
+
+def _count(turn: Turn) -> None:
     for action, count in turn.counts.items():
         ALARM_EVENTS.labels(action).inc(count)
-    return len(rows)
 
 
 async def _refuse(pool: Pool, clock: Clock, reason: str) -> int:
@@ -201,8 +220,9 @@ async def _lock_cursor(conn: Connection, clock: Clock) -> int:
     return int(row[0])
 
 
-async def _fold_rows(turn: Turn, rows: list[dict[str, Any]]) -> None:
+async def _fold_rows(turn: Turn, rows: Sequence[Mapping[str, Any]]) -> None:
     await turn.take((row["device_no"], row["rule_id"]) for row in rows)
+    held = await _held(turn.conn, rows)
     for row in rows:
         key = row["device_no"], row["rule_id"]
         facts = turn.facts.get(row["device_no"])
@@ -210,19 +230,29 @@ async def _fold_rows(turn: Turn, rows: list[dict[str, Any]]) -> None:
             gone = ("device_retired", facts.device_id) if facts else ("device_unknown", str(key[0]))
             turn.entries.append(_ignored(row, gone[1], gone[0]))
             continue
-        seen = _seen(row)
-        rule = rule_for(facts.kind, row["rule_id"], seen.severity)
-        out_of_service = facts.state == "maintenance"
+        rule = turn.rule(key)
+        if not rule.enabled:
+            continue
+        seen = _seen(row, held.get(row["finding_id"], 0.0))
+        shade = turn.shades.get(key)
         # what the time before it has brought comes first, however many findings are read at once
         before = turn.tracks[key]
         step = Step(before)
         if seen.edge is Edge.CLEAR:
-            step = mature(before, rule, turn.now, seen.ts, out_of_service=out_of_service)
+            step = mature(before, rule, turn.now, seen.ts, shade=shade)
         if not step.events:
-            step = settle(before, rule, seen.ts, seen.received_at)
-        await turn.apply(key, step, rule, kind=_kind_of(before, rule))
-        step = fold(turn.tracks[key], seen, rule, turn.now, out_of_service=out_of_service)
-        await turn.apply(key, step, rule, kind=row["kind"])
+            step = settle(before, rule, turn.now, seen.ts, seen.received_at)
+        turn.apply(key, step, rule, turn.kind_of(before, rule))
+        step = fold(turn.tracks[key], seen, rule, turn.now, shade=shade)
+        turn.apply(key, step, rule, row["kind"])
+
+
+async def _held(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Return for how long the hub was away while a late finding was on its way, by its number."""
+    late = [row for row in rows if (row["received_at"] - row["ts"]).total_seconds() > _LATE_S]
+    spans = [(row["ts"], row["received_at"]) for row in late]
+    held = await vigil.held_seconds(conn, spans)
+    return {row["finding_id"]: seconds for row, seconds in zip(late, held, strict=True)}
 
 
 def _ignored(row: Mapping[str, Any], device: str, reason: str) -> Entry:
@@ -238,36 +268,7 @@ def _ignored(row: Mapping[str, Any], device: str, reason: str) -> Entry:
     )
 
 
-async def _pass_time(turn: Turn, position: int) -> None:
-    """Let pending breaches mature and quiet alarms clear, each by its device's own clock."""
-    waiting = await select(turn.conn, _WAITING, {"position": position})
-    await turn.take((row["device_no"], row["rule_id"]) for row in waiting)
-    for row in waiting:
-        key: Key = (row["device_no"], row["rule_id"])
-        facts, track = turn.facts[key[0]], turn.tracks[key]
-        rule = rule_for(facts.kind, key[1], _severity_of(track))
-        heard, contact = row["heard"], row["contact"]
-        if facts.is_virtual:
-            heard = contact = turn.now  # it has no clock of its own: ours counts
-        out_of_service = facts.state == "maintenance"
-        step = mature(track, rule, turn.now, heard, out_of_service=out_of_service)
-        if not step.events:
-            step = settle(track, rule, heard, contact)
-        await turn.apply(key, step, rule, kind=_kind_of(track, rule))
-    await turn.conn.execute(_STALE)
-
-
-def _severity_of(track: Track) -> Severity:
-    if track.pending is not None:
-        return track.pending.finding.severity
-    return Severity.BLUE if track.alarm is None else track.alarm.severity
-
-
-def _kind_of(track: Track, rule: AlarmRule) -> str:
-    return track.pending.finding.kind if track.pending is not None else rule.rule_id
-
-
-def _seen(row: Mapping[str, Any]) -> Seen:
+def _seen(row: Mapping[str, Any], held_s: float) -> Seen:
     return Seen(
         edge=Edge(row["edge"]),
         kind=row["kind"],
@@ -285,4 +286,5 @@ def _seen(row: Mapping[str, Any]) -> Seen:
         unit=row["unit"],
         confidence=row["confidence"],
         flags=tuple(row["flags"]),
+        held_s=held_s,
     )

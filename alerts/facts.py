@@ -1,7 +1,7 @@
 """What is known of a device beside its alarm: place, component, and when it was last heard."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -10,10 +10,8 @@ from psycopg import sql
 from alerts.alarm import Alarm
 from alerts.rows import select
 from core.db import Connection
-from core.model import Audience, Severity, Text
 from devices import KINDS
 from devices.kind import AlarmRule
-from devices.rules import find_rule
 
 _FACTS: Final = sql.SQL("""
 SELECT d.device_no, d.device_id, d.name, d.kind, d.state, d.dept_code, d.component_code,
@@ -27,9 +25,13 @@ SELECT d.device_no, d.device_id, d.name, d.kind, d.state, d.dept_code, d.compone
   LEFT JOIN hub.device_seen s USING (device_no)
  WHERE d.device_no = ANY(%(devices)s)
 """)
-_POSITION: Final = """
-SELECT lon, lat FROM {} WHERE device_no = %(device)s AND ts > %(after)s AND ts <= %(at)s
-   AND lon IS NOT NULL AND lat IS NOT NULL ORDER BY ts DESC LIMIT 1
+_POSITIONS: Final = """
+SELECT k.device_no, p.lon, p.lat
+  FROM unnest(%(devices)s::int4[], %(at)s::timestamptz[]) AS k (device_no, at)
+ CROSS JOIN LATERAL (
+    SELECT lon, lat FROM {} AS r
+     WHERE r.device_no = k.device_no AND r.ts > k.at - %(within)s::interval AND r.ts <= k.at
+       AND lon IS NOT NULL AND lat IS NOT NULL ORDER BY r.ts DESC LIMIT 1) AS p
 """
 _STALE_POSITION: Final = timedelta(hours=1)
 SILENT_INTERVALS: Final = 3.0
@@ -84,6 +86,12 @@ class Facts:
         """Whether it is a gateway, a feeder, or a part of the hub: it measures nothing itself."""
         return self.kind not in KINDS
 
+    @property
+    def moves(self) -> bool:
+        """Whether it has no fixed place."""
+        kind = KINDS.get(self.kind)
+        return kind is not None and kind.moves
+
     def is_silent(self, now: datetime) -> bool:
         """Whether it says nothing any more, so that only a person can look."""
         if self.is_virtual:
@@ -93,38 +101,35 @@ class Facts:
         return self.contact is None or now - self.contact > limit
 
 
-def rule_for(kind: str, rule_id: str, severity: Severity) -> AlarmRule:
-    """Return what a finding means; of a rule nobody described, a case for maintainers.
-
-    >>> rule_for("manhole_cover", "cover_open", Severity.RED).label.en
-    'Cover open or gone'
-    >>> rule_for("manhole_cover", "of_tomorrow", Severity.RED).audience.value
-    'maintenance'
-    """
-    rule = find_rule(kind, rule_id)
-    if rule is not None:
-        return rule
-    return AlarmRule(
-        rule_id, Text(rule_id, rule_id), severity, audience=Audience.MAINTENANCE, verify="human"
-    )
-
-
 async def load_facts(conn: Connection, devices: Iterable[int]) -> dict[int, Facts]:
     """Return what is known of devices, by number; unknown ones are missing."""
     rows = await select(conn, _FACTS, {"devices": list(set(devices))})
     return {row["device_no"]: Facts(**row) for row in rows}
 
 
-async def locate(conn: Connection, facts: Facts, at: datetime) -> tuple[float | None, float | None]:
-    """Return where the device was: of one that moves its last fix within the hour before."""
-    kind = KINDS.get(facts.kind)
-    if kind is None or not kind.moves:
-        return facts.lon, facts.lat
-    query = sql.SQL(_POSITION).format(kind.table.identifier)
-    rows = await select(
-        conn, query, {"device": facts.device_no, "after": at - _STALE_POSITION, "at": at}
-    )
-    return (rows[0]["lon"], rows[0]["lat"]) if rows else (facts.lon, facts.lat)
+async def locate_all(
+    conn: Connection, several: Mapping[int, Facts], at: Mapping[int, datetime]
+) -> dict[int, Facts]:
+    """Return devices that move where they were: at their last fix within the hour before.
+
+    Args:
+        conn: The database.
+        several: The devices, by number.
+        at: When, of each.
+    """
+    found = dict(several)
+    for kind in {facts.kind for facts in several.values()}:
+        devices = [number for number, facts in several.items() if facts.kind == kind]
+        parameters = {
+            "devices": devices,
+            "at": [at[number] for number in devices],
+            "within": _STALE_POSITION,
+        }
+        query = sql.SQL(_POSITIONS).format(KINDS[kind].table.identifier)
+        for row in await select(conn, query, parameters):
+            number = row["device_no"]
+            found[number] = replace(found[number], lon=row["lon"], lat=row["lat"])
+    return found
 
 
 def describe(alarm: Alarm, facts: Facts, rule: AlarmRule) -> dict[str, Any]:
@@ -143,6 +148,8 @@ def describe(alarm: Alarm, facts: Facts, rule: AlarmRule) -> dict[str, Any]:
         "audience": rule.audience.value,
         "condition_state": alarm.condition_state.value,
         "ack_state": alarm.ack_state.value,
+        "suppression": alarm.suppression.value,
+        "flapping": alarm.flapping,
         "unconfirmed": alarm.unconfirmed,
         "value": alarm.value,
         "limit": alarm.threshold,

@@ -18,6 +18,7 @@ from alerts.outbox import enqueue
 from alerts.routing import find_department
 from core.db import Connection
 from core.errors import ConflictError
+from core.failpoint import passing
 from core.model import Audience, Severity, Text
 from devices.kind import AlarmRule
 
@@ -103,6 +104,7 @@ async def file_alarm(
         case, sent = dispatch(case, route.dept_code, route.rule, actor, now, automatic=True)
         moves.append(sent)
     await add_case(conn, case)
+    passing("alerts.after_case_row")
     evidence = replace(evidence, alarm=replace(alarm, case_no=case.case_no))
     if case.handling_dept is not None:
         order = await issue_order(conn, case, evidence, office, now)
@@ -132,6 +134,7 @@ async def issue_order(
         instruction=instruction or case.description_zh,
     )
     await add_order(conn, order)
+    passing("alerts.after_order")
     await tell(conn, message_type, case, order, evidence, office=office, now=now)
     return order
 

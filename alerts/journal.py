@@ -7,15 +7,17 @@ become visible in their order, and each entry is chained to the one before.
 a join: see :func:`alerts.facts.describe`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+import msgspec
+from psycopg.types.json import Jsonb
+
 from core.db import Connection
 
-_APPEND: Final = "SELECT hub.append_event(%s, 1::int2, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)"
+_APPEND: Final = "SELECT hub.append_events(1::int2, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Entry:
 
     log: Literal["alarm", "case"]
     actor: str
-    object: Literal["alarm", "case", "work_order", "incident", "device", "system"]
+    object: Literal["alarm", "case", "work_order", "incident", "device", "system", "window"]
     object_id: str
     action: str
     before: str = ""
@@ -42,32 +44,21 @@ async def append(conn: Connection, entries: Sequence[Entry], at: datetime) -> li
     if not entries:
         return []
     rows = [
-        (
-            entry.log,
-            at,
-            entry.actor,
-            entry.object,
-            entry.object_id,
-            entry.action,
-            entry.before or None,
-            entry.after or None,
-            entry.reason,
-            json.dumps(entry.detail, ensure_ascii=False, default=_plain),
-        )
+        {
+            "log": entry.log,
+            "actor": entry.actor,
+            "object": entry.object,
+            "object_id": entry.object_id,
+            "action": entry.action,
+            "before": entry.before or None,
+            "after": entry.after or None,
+            "reason": entry.reason,
+            "detail": entry.detail,
+        }
         for entry in entries
     ]
-    ids: list[int] = []
-    async with conn.cursor() as cursor:
-        await cursor.executemany(_APPEND, rows, returning=True)
-        while True:
-            row = await cursor.fetchone()
-            assert row is not None  # noqa: S101 - the function always returns its id
-            ids.append(row[0])
-            if not cursor.nextset():
-                return ids
+    cursor = await conn.execute(_APPEND, [at, Jsonb(rows, dumps=_dump)])
+    return [event_id for (event_id,) in await cursor.fetchall()]
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in the log")
+_dump: Final = msgspec.json.Encoder().encode

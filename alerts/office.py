@@ -29,7 +29,7 @@ class Office:
         """Return a case number.
 
         Args:
-            serial: From the database's sequence; gaps do no harm.
+            serial: Which case of the year it is.
             at: When the case was reported. Aware.
 
         >>> from datetime import UTC

@@ -1,11 +1,13 @@
 """Dataclasses whose attributes are columns: read, inserted, and updated by what changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from core.db import Connection
 
@@ -76,3 +78,40 @@ async def update(
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+async def write_many(
+    conn: Connection, table: str, rows: Sequence[Mapping[str, Any]], *, key: str | None = None
+) -> None:
+    """Insert rows of the schema ``hub``, or change those with these keys, in one statement.
+
+    Args:
+        conn: The transaction.
+        table: Which.
+        rows: All with the same columns; numbers of an identity column are taken as they are.
+        key: Column by which rows are found and changed; None: they are new.
+    """
+    if not rows:
+        return
+    names = list(rows[0])
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    source = sql.SQL("SELECT {} FROM jsonb_populate_recordset(NULL::{}, %s)").format(
+        columns, sql.Identifier("hub", table)
+    )
+    if key is None:
+        query = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE {}").format(
+            sql.Identifier("hub", table), columns, source
+        )
+    else:
+        others = [name for name in names if name != key]
+        query = sql.SQL("UPDATE {} AS t SET {} FROM ({}) AS r WHERE t.{} = r.{}").format(
+            sql.Identifier("hub", table),
+            sql.SQL(", ").join(
+                sql.SQL("{} = r.{}").format(sql.Identifier(name), sql.Identifier(name))
+                for name in others
+            ),
+            source,
+            sql.Identifier(key),
+            sql.Identifier(key),
+        )
+    await conn.execute(query, [Jsonb(rows, dumps=msgspec.json.encode)])

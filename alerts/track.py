@@ -28,6 +28,7 @@ class Seen:
         unit: UCUM code of the three.
         confidence: 0 to 1.
         flags: ``unconfirmed``, ``clock_suspect``, ``retroactive``, ``ongoing``.
+        held_s: For so long between ``ts`` and ``received_at`` the hub itself took nothing in.
     """
 
     edge: Edge
@@ -46,11 +47,12 @@ class Seen:
     unit: str = ""
     confidence: float = 1.0
     flags: tuple[str, ...] = ()
+    held_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A breach that has not lasted long enough (待确认): no number, no feed, no sound."""
+    """A breach that has not lasted long enough (待证实): no number, no feed, no sound."""
 
     first_ts: datetime
     last_ts: datetime

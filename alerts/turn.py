@@ -1,7 +1,10 @@
 """One turn of the engine: tracks in hand, locked, changed in memory, and written in one go.
 
-Order of locks, for everybody who writes: cursor, alarms by number, case, log of events. The log
-comes last, since its lock is held to the end of the transaction.
+What is decided in memory is written set by set at the end, so a turn of a thousand findings asks
+the database little more often than a turn of one. A test crashes it between any two of the writes.
+
+Order of locks, for everybody who writes: cursor, alarms by number, cases, findings, log of events.
+The log comes last, since its lock is held to the end of the transaction.
 """
 
 from collections import Counter
@@ -10,22 +13,51 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from alerts.alarm import HUB, Alarm
-from alerts.alarm_rows import Key, add_alarm, lock_tracks, save_alarm, save_pending
+from alerts.alarm import HUB, Alarm, Event
+from alerts.alarm_rows import (
+    Born,
+    Key,
+    add_alarms,
+    lock_tracks,
+    next_numbers,
+    save_alarms,
+    save_pendings,
+)
 from alerts.case import FINAL, CaseState, Move
 from alerts.case_rows import lock_case
-from alerts.facts import Facts, describe, load_facts, locate
+from alerts.facts import Facts, describe, load_facts, locate_all
 from alerts.filing import entry_of, file_alarm, files_itself
+from alerts.incident_rows import open_incidents
 from alerts.journal import Entry, append
 from alerts.message import Evidence
 from alerts.office import Office
-from alerts.track import Step, Track
+from alerts.passing import Ladder, scheduled
+from alerts.roster import Roster
+from alerts.standing import drop_shelves, load_shades
+from alerts.suppression import Shade
+from alerts.track import Pending, Step, Track
+from core.batch import Finding
 from core.db import Connection
 from core.failpoint import passing
-from core.model import Severity
+from core.findings import INSERT_FINDING, LOCK_FINDINGS, NOTIFY_FINDING, finding_rows
+from core.model import Edge, Severity, Text, to_micros
 from devices.kind import AlarmRule
+from devices.rulebook import Rulebook
 
 _GRAVER: Final = "UPDATE hub.case SET severity = %s, version = version + 1 WHERE case_no = %s"
+FLAPPING: Final = "flapping"
+"""The rule of device care that a flapping alarm is a finding for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A transition, as the alarm then stood, and what it means for a case."""
+
+    key: Key
+    alarm: Alarm
+    rule: AlarmRule
+    event: Event
+    files: bool = False
 
 
 @dataclass(slots=True)
@@ -36,8 +68,11 @@ class Turn:
         conn: The one transaction.
         office: Who files.
         now: The hub's time of this turn.
+        rules: The rules of the city.
+        roster: Who is told when nobody takes note.
         tracks: What there is, by device and rule, as it stands in memory.
         facts: What is known of the devices.
+        shades: What keeps a rule on a device quiet.
         entries: Lines of the log, in order, appended at the end.
         counts: Transitions by action, for the metrics.
     """
@@ -45,14 +80,29 @@ class Turn:
     conn: Connection
     office: Office
     now: datetime
+    rules: Rulebook = field(default_factory=Rulebook)
+    roster: Roster = field(default_factory=Roster)
     tracks: dict[Key, Track] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
+    shades: dict[Key, Shade] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    _happened: list[Happened] = field(default_factory=list)
+    _alarms: dict[int, Alarm] = field(default_factory=dict)
+    _born: dict[int, tuple[Key, str]] = field(default_factory=dict)
     _stored: dict[Key, Track] = field(default_factory=dict)
+    _filing: set[int] = field(default_factory=set)
+
+    @property
+    def ladder(self) -> Ladder:
+        """Who is told when nobody takes note."""
+        return self.roster.ladder
 
     async def take(self, keys: Iterable[Key]) -> None:
-        """Load and lock what there is for some keys, with their devices."""
+        """Load and lock what there is for some keys, with their devices.
+
+        All alarms of a turn are taken before the first is changed: that keeps the order of locks.
+        """
         fresh = {key for key in keys if key not in self.tracks}
         if not fresh:
             return
@@ -60,78 +110,173 @@ class Turn:
         self.tracks |= tracks
         self._stored |= tracks
         self.facts |= await load_facts(self.conn, {device for device, _ in fresh})
+        states = {device: facts.state for device, facts in self.facts.items()}
+        self.shades |= await load_shades(self.conn, sorted(fresh), states, self.now)
 
-    async def apply(self, key: Key, step: Step, rule: AlarmRule, kind: str = "") -> None:
-        """Take over what a pure function made of a track; write a new alarm, and file a red one."""
-        before, self.tracks[key] = self.tracks[key], step.track
+    def rule(self, key: Key) -> AlarmRule:
+        """Return what a finding of this key means in this city now."""
+        return self.rules.rule(key[1], self.facts[key[0]])
+
+    def apply(self, key: Key, step: Step, rule: AlarmRule, kind: str = "") -> None:
+        """Take over what a pure function made of a track."""
         if step.near_miss:
             self.counts["near_miss"] += 1
-        alarm = step.track.alarm
-        if alarm is None or not step.events:
-            return
-        if alarm.alarm_id == 0:
-            alarm = await self._add(key, before, alarm, rule, kind)
-        else:
-            alarm = replace(alarm, version=alarm.version + 1)
-        self._set(key, alarm)
-        for event in step.events:
-            self.counts[event.action] += 1
-            self.entries.append(
-                Entry(
-                    log="alarm",
-                    actor=HUB,
-                    object="alarm",
-                    object_id=str(alarm.alarm_id),
-                    action=event.action,
-                    before=event.before,
-                    after=event.after,
-                    reason=event.reason,
-                    detail=describe(alarm, self.facts[key[0]], rule) | {"loud": event.loud},
-                )
-            )
-        if files_itself(alarm, rule):
-            await self._file(key, alarm, rule)
-        elif alarm.case_no and any(event.action == "severity_raised" for event in step.events):
-            await self._make_graver(alarm.case_no, alarm.severity)
+        track = scheduled(step.track, rule, self.ladder)
+        alarm = track.alarm
+        if alarm is not None:
+            if alarm.alarm_id == 0:
+                alarm = self._number(alarm, key, kind)
+            elif step.events:
+                alarm = replace(alarm, version=alarm.version + 1)
+            track = replace(track, alarm=alarm)
+            self._alarms[alarm.alarm_id] = alarm
+            for place, event in enumerate(step.events):
+                last = place == len(step.events) - 1
+                files = last and alarm.alarm_id not in self._filing and files_itself(alarm, rule)
+                self._happened.append(Happened(key, alarm, rule, event, files))
+                self.counts[event.action] += 1
+                if files:
+                    self._filing.add(alarm.alarm_id)
+        self.tracks[key] = track
+
+    def kind_of(self, track: Track, rule: AlarmRule) -> str:
+        """Return what was seen by the finding that still waits, for an alarm that time raises."""
+        return track.pending.finding.kind if track.pending is not None else rule.rule_id
 
     async def finish(self) -> None:
         """Write all that changed, then the log, as the last act of the transaction."""
-        for key, track in self.tracks.items():
-            stored = self._stored[key]
-            if track.pending != stored.pending:
-                await save_pending(self.conn, key, track.pending)
-            if track.alarm is not None and stored.alarm is not None:
-                await save_alarm(self.conn, stored.alarm, track.alarm, self.now)
+        born = await self._bear()
+        passing("alerts.after_incident")
+        await self._tell()
+        passing("alerts.after_case")
+        numbers = {alarm.alarm_id for alarm in born.values()}
+        await save_alarms(self.conn, self._changed(numbers), self.now)
+        passing("alerts.after_change")
+        await add_alarms(
+            self.conn,
+            [
+                Born(
+                    self._alarms[alarm.alarm_id],
+                    self.facts[self._born[placeholder][0][0]],
+                    self.rule(self._born[placeholder][0]),
+                    self._born[placeholder][1],
+                )
+                for placeholder, alarm in born.items()
+            ],
+        )
+        passing("alerts.after_alarm")
+        await save_pendings(self.conn, self._pendings())
+        passing("alerts.after_pending")
+        quiet_no_more = [h.key for h in self._happened if h.event.action == "unshelved"]
+        await drop_shelves(self.conn, quiet_no_more)
+        await self._find_flapping()
         passing("alerts.before_events")
         await append(self.conn, self.entries, self.now)
 
-    async def _add(
-        self, key: Key, before: Track, alarm: Alarm, rule: AlarmRule, kind: str
-    ) -> Alarm:
-        stored = self._stored[key]
-        if stored.alarm is not None and before.alarm is not None:
-            # the last occurrence may have ended in this very turn; there is one open at a time
-            await save_alarm(self.conn, stored.alarm, before.alarm, self.now)
-        facts = self.facts[key[0]]
-        lon, lat = await locate(self.conn, facts, alarm.last_seen_at)
-        self.facts[key[0]] = facts = replace(facts, lon=lon, lat=lat)
-        alarm = await add_alarm(self.conn, alarm, facts, rule, kind=kind, at=self.now)
-        self._stored[key] = replace(stored, alarm=alarm)
-        passing("alerts.after_alarm")
-        return alarm
+    def _number(self, alarm: Alarm, key: Key, kind: str) -> Alarm:
+        """Return a new occurrence with a number of its own, negative until it is written."""
+        placeholder = -len(self._born) - 1
+        self._born[placeholder] = key, kind
+        version = self.rules.version(key[1], self.facts[key[0]])
+        return replace(alarm, alarm_id=placeholder, rule_version=version)
 
-    def _set(self, key: Key, alarm: Alarm) -> None:
-        self.tracks[key] = replace(self.tracks[key], alarm=alarm)
+    async def _bear(self) -> dict[int, Alarm]:
+        """Give new occurrences their numbers, places and incidents, in all that speaks of them."""
+        if not self._born:
+            return {}
+        await self._locate()
+        numbers = await next_numbers(self.conn, len(self._born))
+        number = dict(zip(self._born, numbers, strict=True))
+        ends = [(self._alarms[old], *self._parts(self._born[old][0])) for old in self._born]
+        incidents = await open_incidents(self.conn, ends, self.now)
+        incident = dict(zip(numbers, incidents, strict=True))
 
-    async def _file(self, key: Key, alarm: Alarm, rule: AlarmRule) -> None:
-        evidence = Evidence(alarm, self.facts[key[0]], rule)
+        def named(alarm: Alarm) -> Alarm:
+            alarm_id = number.get(alarm.alarm_id, alarm.alarm_id)
+            before = alarm.previous_alarm_id
+            return replace(
+                alarm,
+                alarm_id=alarm_id,
+                previous_alarm_id=number.get(before, before) if before is not None else None,
+                incident_id=incident.get(alarm_id, alarm.incident_id),
+            )
+
+        self._alarms = {alarm.alarm_id: alarm for alarm in map(named, self._alarms.values())}
+        self._happened = [replace(each, alarm=named(each.alarm)) for each in self._happened]
+        self.tracks = {
+            key: track if track.alarm is None else replace(track, alarm=named(track.alarm))
+            for key, track in self.tracks.items()
+        }
+        return {old: self._alarms[new] for old, new in number.items()}
+
+    def _parts(self, key: Key) -> tuple[Facts, AlarmRule]:
+        return self.facts[key[0]], self.rule(key)
+
+    async def _locate(self) -> None:
+        """Look up where devices that move were when they raised."""
+        at = {
+            self._born[old][0][0]: self._alarms[old].last_seen_at
+            for old in self._born
+            if self.facts[self._born[old][0][0]].moves
+        }
+        self.facts |= await locate_all(self.conn, {no: self.facts[no] for no in at}, at)
+
+    async def _tell(self) -> None:
+        """Write the lines of the log in order, with the cases that transitions make or change."""
+        cases: dict[int, str] = {}
+        for happened in self._happened:
+            alarm = happened.alarm
+            alarm = replace(alarm, case_no=alarm.case_no or cases.get(alarm.alarm_id))
+            self.entries.append(self._entry(happened, alarm))
+            if happened.files:
+                cases[alarm.alarm_id] = await self._file(happened)
+            elif alarm.case_no and happened.event.action == "severity_raised":
+                await self._make_graver(alarm.case_no, alarm.severity)
+        for alarm_id, case_no in cases.items():
+            self._alarms[alarm_id] = replace(self._alarms[alarm_id], case_no=case_no)
+
+    def _entry(self, happened: Happened, alarm: Alarm) -> Entry:
+        event = happened.event
+        detail = describe(alarm, self.facts[happened.key[0]], happened.rule)
+        detail |= {"loud": event.loud, **event.detail}
+        if event.action == "escalated":
+            detail["people"] = self.roster.on_duty(str(event.detail["role"]))
+        return Entry(
+            log="alarm",
+            actor=HUB,
+            object="alarm",
+            object_id=str(alarm.alarm_id),
+            action=event.action,
+            before=event.before,
+            after=event.after,
+            reason=event.reason,
+            detail=detail,
+        )
+
+    def _changed(self, born: set[int]) -> list[Alarm]:
+        """Return alarms that were there before and are another now."""
+        stored = {t.alarm.alarm_id: t.alarm for t in self._stored.values() if t.alarm}
+        return [
+            alarm
+            for alarm_id, alarm in sorted(self._alarms.items())
+            if alarm_id not in born and alarm != stored.get(alarm_id)
+        ]
+
+    def _pendings(self) -> dict[Key, tuple[Pending | None, AlarmRule]]:
+        return {
+            key: (track.pending, self.rule(key))
+            for key, track in self.tracks.items()
+            if track.pending != self._stored[key].pending
+        }
+
+    async def _file(self, happened: Happened) -> str:
+        evidence = Evidence(happened.alarm, self.facts[happened.key[0]], happened.rule)
         case, entries = await file_alarm(
             self.conn, evidence, self.office, self.now, actor=HUB, goes_on=True
         )
-        passing("alerts.after_case")
-        self._set(key, replace(alarm, case_no=case.case_no))
         self.entries += entries
         self.counts.update(entry.action for entry in entries)
+        return case.case_no
 
     async def _make_graver(self, case_no: str, severity: Severity) -> None:
         case = await lock_case(self.conn, case_no)
@@ -141,3 +286,38 @@ class Turn:
         before, after = case.severity.name.lower(), severity.name.lower()
         case = replace(case, severity=severity, version=case.version + 1)
         self.entries.append(entry_of(case, Move("severity_raised", before, after), None, HUB))
+
+    async def _find_flapping(self) -> None:
+        """Tell maintainers of the devices whose alarms flap, as a finding like any other."""
+        flapping = [
+            happened
+            for happened in self._happened
+            if happened.event.action == FLAPPING and happened.key[1] != FLAPPING
+        ]
+        if not flapping:
+            return
+        await self.conn.execute(LOCK_FINDINGS)
+        async with self.conn.cursor() as cursor:
+            rows = finding_rows([_found_flapping(each, self.now) for each in flapping])
+            await cursor.executemany(INSERT_FINDING, rows)
+        await self.conn.execute(NOTIFY_FINDING)
+
+
+def _found_flapping(happened: Happened, now: datetime) -> Finding:
+    alarm, label = happened.alarm, happened.rule.label
+    ts = to_micros(max(*alarm.turns, *alarm.raises, alarm.started_at))
+    return Finding(
+        device_no=happened.key[0],
+        rule_id=FLAPPING,
+        detector="alerts",
+        kind=happened.rule.rule_id,
+        edge=Edge.ONCE,
+        ts=ts,
+        first_ts=ts,
+        received_at=max(ts, to_micros(now)),
+        severity=Severity.BLUE,
+        explain=Text(
+            f"告警“{label.zh}”反复出现与恢复，请检查设备或阈值",
+            f"the alarm '{label.en}' keeps coming and going: see to the device or its limit",
+        ),
+    )

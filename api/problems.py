@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from core.errors import (
     CityhubError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     RefusedError,
     StoreRejectedError,
@@ -176,8 +177,7 @@ def _ours(error: CityhubError) -> Problem:
     said = Text(str(error), str(error))
     match error:
         case ConflictError():
-            first = {"by": error.by or None, "at": error.at and _utc(error.at)}
-            return Problem(409, "conflict", error.text, extra=first)
+            return _refused(error)
         case NotFoundError():
             return Problem(404, "not_found", said)
         case StoreUnavailableError(__cause__=psycopg.errors.QueryCanceled()):
@@ -203,6 +203,13 @@ def _ours(error: CityhubError) -> Problem:
             )
         case _:
             return Problem(500, "internal", said)
+
+
+def _refused(error: ConflictError) -> Problem:
+    if isinstance(error, ForbiddenError):
+        return Problem(403, "forbidden", error.text)
+    first = {"by": error.by or None, "at": error.at and _utc(error.at)}
+    return Problem(409, "conflict", error.text, extra=first)
 
 
 def _utc(at: datetime) -> str:

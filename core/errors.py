@@ -62,6 +62,10 @@ class ConflictError(CityhubError):
         super().__init__(self.text.en)
 
 
+class ForbiddenError(ConflictError):
+    """Whoever asks may not do this; somebody with another role may."""
+
+
 class NotFoundError(CityhubError):
     """There is no such thing."""
 

@@ -55,6 +55,7 @@ CARE_RULES: Final = (
     _care("clock_wrong", "时钟错误", "clock wrong"),
     _care("payload_invalid", "报文异常", "payloads cannot be read"),
     _care("chatty", "上报过于频繁", "reports too often"),
+    _care("flapping", "告警抖动", "alarm keeps coming and going"),
     _care("stage_failed", "检测程序出错", "detector failed"),
 )
 """Alarm rules that hold for every kind, virtual ones such as gateways included."""

@@ -11,12 +11,13 @@ import psycopg
 import pytest
 
 from alerts.actions import StaffActions
-from alerts.engine import _turn, run_engine, step
-from alerts.facts import rule_for
+from alerts.engine import pass_time, run_engine, step
 from alerts.office import Office
 from core.clock import ManualClock
 from core.db import Pool, open_pool
 from core.model import Edge, Severity, Text
+from devices.rulebook import Rulebook
+from devices.rules import find_rule
 from tests.desk import COVER, GRID, NOON, Desk, finding, later
 
 CHAIN = """
@@ -211,7 +212,7 @@ async def test_unread_findings_hold_time_back(desk: Desk) -> None:
     await desk.hear(cover, 3600)
     await desk.find(finding(cover, ts=later(120), first_ts=later(120), received_at=later(120)))
     # as if the finding had been committed after the engine looked for findings
-    await _turn(desk.pool, desk.clock, Office(), limit=0, timers=True)
+    await pass_time(desk.pool, desk.clock, Office(), Rulebook())
     assert await desk.row("SELECT condition_state FROM hub.alarm") == ("clearing",)
     await desk.work()
     assert (await desk.row("SELECT condition_state, chatter_count FROM hub.alarm")) == ("active", 1)
@@ -386,8 +387,10 @@ async def test_two_engines_count_a_repetition_once(desk: Desk, database: str) ->
 async def test_an_occurrence_may_end_and_the_next_begin_in_one_batch(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rule = replace(rule_for("manhole_cover", "cover_settling", Severity.YELLOW), off_delay_s=0)
-    monkeypatch.setattr("alerts.engine.rule_for", lambda *_: rule)
+    shipped = find_rule("manhole_cover", "cover_settling")
+    assert shipped is not None
+    rule = replace(shipped, off_delay_s=0)
+    monkeypatch.setattr(Rulebook, "rule", lambda *_: rule)
     settling = partial(finding, await desk.cover(), rule_id="cover_settling")
     await desk.find(settling())
     await desk.work()

@@ -9,12 +9,15 @@ from alerts.alarm import (
     Ack,
     Alarm,
     Condition,
+    Suppression,
     acknowledge,
     reset,
     undo_acknowledge,
     verify,
 )
-from alerts.fold import fold, mature, settle
+from alerts.fold import fold
+from alerts.passing import mature, settle
+from alerts.suppression import Shade
 from alerts.track import Seen, Step, Track
 from core.errors import ConflictError
 from core.model import Edge, Severity, Text
@@ -69,7 +72,7 @@ def actions(step: Step) -> list[str]:
 def cleared(rule: AlarmRule = RULE) -> Track:
     """An alarm raised at 0 s, clearing at 60 s, cleared at 660 s, not acknowledged."""
     step = fold_all(rule, seen(Edge.OPEN), seen(Edge.CLEAR, 60))
-    return settle(step.track, rule, at(3600), at(3600)).track
+    return settle(step.track, rule, at(9999), at(3600), at(3600)).track
 
 
 def test_a_breach_without_delay_is_an_alarm_at_once() -> None:
@@ -130,6 +133,8 @@ def test_growing_graver_sounds_again_and_needs_a_new_acknowledgement() -> None:
     assert step.events[0].loud
     assert alarm_of(step).ack_state is Ack.UNACKED
     down = fold_all(RULE, seen(Edge.UPDATE, 120), track=step.track)
+    assert not down.events
+    down = settle(down.track, RULE, at(720), at(720), at(720))
     assert actions(down) == ["severity_lowered"]
     assert not down.events[0].loud
     assert alarm_of(down).severity_peak is Severity.RED
@@ -154,9 +159,9 @@ def test_the_devices_own_all_clear_does_not_outrank_a_measurement() -> None:
 def test_normal_must_last_by_the_devices_clock_before_it_clears() -> None:
     step = fold_all(RULE, seen(Edge.OPEN), seen(Edge.CLEAR, 60))
     assert actions(step) == ["clearing"]
-    assert not settle(step.track, RULE, at(659), at(9999)).events
-    assert not settle(step.track, RULE, None, None).events
-    done = settle(step.track, RULE, at(660), at(660))
+    assert not settle(step.track, RULE, at(9999), at(659), at(9999)).events
+    assert not settle(step.track, RULE, at(9999), None, None).events
+    done = settle(step.track, RULE, at(9999), at(660), at(660))
     assert actions(done) == ["cleared"]
     assert alarm_of(done).cleared_at == at(660)
 
@@ -171,9 +176,9 @@ def test_a_breach_while_clearing_is_chatter_not_a_new_alarm() -> None:
 def test_single_events_clear_after_quiet_while_the_device_is_heard() -> None:
     rule = replace(RULE, quiet_clear_s=900, allowed_lateness_s=120)
     track = fold_all(rule, seen(Edge.ONCE)).track
-    assert not settle(track, rule, at(1019), at(1019)).events
-    assert not settle(track, rule, at(10), at(10)).events
-    done = settle(track, rule, at(950), at(1020))
+    assert not settle(track, rule, at(9999), at(1019), at(1019)).events
+    assert not settle(track, rule, at(9999), at(10), at(10)).events
+    done = settle(track, rule, at(9999), at(950), at(1020))
     assert actions(done) == ["cleared"]
     assert alarm_of(done).cleared_at == at(900)
 
@@ -181,7 +186,7 @@ def test_single_events_clear_after_quiet_while_the_device_is_heard() -> None:
 def test_an_episode_never_clears_by_quiet() -> None:
     rule = replace(RULE, quiet_clear_s=900)
     track = fold_all(rule, seen(Edge.OPEN)).track
-    assert not settle(track, rule, at(99_999), at(99_999)).events
+    assert not settle(track, rule, at(9999), at(99_999), at(99_999)).events
 
 
 def test_an_unacknowledged_alarm_reopens_within_the_window() -> None:
@@ -259,7 +264,8 @@ def test_a_suspect_clock_is_marked_and_sounds_all_the_same() -> None:
 
 
 def test_under_maintenance_all_is_kept_and_nothing_sounds() -> None:
-    step = fold(Track(), seen(Edge.OPEN), RULE, NOON, out_of_service=True)
+    shade = Shade(state=Suppression.OUT_OF_SERVICE, by="window:1")
+    step = fold(Track(), seen(Edge.OPEN), RULE, NOON, shade=shade)
     assert not step.events[0].loud
     graver = fold(step.track, seen(Edge.UPDATE, 1, severity=Severity.RED), RULE, at(1))
     assert actions(graver) == ["severity_raised"]

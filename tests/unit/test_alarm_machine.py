@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from alerts.alarm import Ack, Alarm, Condition, Event, acknowledge, reset, undo_acknowledge, verify
-from alerts.fold import fold, mature, settle
+from alerts.fold import fold
+from alerts.passing import mature, settle
 from alerts.track import Seen, Step, Track
 from core.errors import ConflictError
 from core.model import Edge, Severity, Text
@@ -83,7 +84,7 @@ class AlarmMachine(RuleBasedStateMachine):
         if awake:
             self.heard = self.now
         self.take(mature(self.track, self.rule, self.now, self.heard))
-        self.take(settle(self.track, self.rule, self.heard, self.heard))
+        self.take(settle(self.track, self.rule, self.now, self.heard, self.heard))
 
     @rule(actor=st.sampled_from(["wang", "li"]))
     def acknowledge(self, actor: str) -> None:
