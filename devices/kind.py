@@ -212,6 +212,7 @@ class Displacement:
         open_rule: Alarm rule of an opening. The same for a shift and for slow settling.
         shift_rule: See ``open_rule``.
         settle_rule: See ``open_rule``.
+        rock_rule: Alarm rule of rocking under traffic; empty: not watched for.
         source: Where the numbers come from.
     """
 
@@ -229,6 +230,7 @@ class Displacement:
     open_rule: str
     shift_rule: str
     settle_rule: str
+    rock_rule: str = ""
     source: str = "ours"
 
     @property
@@ -239,7 +241,8 @@ class Displacement:
     @property
     def rule_ids(self) -> tuple[str, ...]:
         """See :class:`Watch`."""
-        return (self.open_rule, self.shift_rule, self.settle_rule)
+        rules = (self.open_rule, self.shift_rule, self.settle_rule, self.rock_rule)
+        return tuple(filter(None, rules))
 
     @property
     def about(self) -> str:

@@ -140,6 +140,7 @@ MANHOLE_COVER: Final = DeviceKind(
             open_rule="cover_open",
             shift_rule="cover_shift",
             settle_rule="cover_settling",
+            rock_rule="cover_rocking",
             source="makers' product pages for 90°; gate and noise scale ours (measured)",
         ),
         Limit(
@@ -179,6 +180,16 @@ MANHOLE_COVER: Final = DeviceKind(
             off_delay_s=86_400,
             allowed_lateness_s=600,
             class_code="0102",
+        ),
+        AlarmRule(
+            "cover_rocking",
+            Text("井盖松动", "Cover rocking"),
+            Severity.BLUE,
+            quiet_clear_s=7 * 86_400,
+            allowed_lateness_s=600,
+            class_code="0102",
+            verify="human",
+            handle_hours=72,
         ),
         AlarmRule(
             "cover_flooded",

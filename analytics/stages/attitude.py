@@ -41,6 +41,15 @@ SIZE_DEG: Final = 0.8
 """The least displacement worth a finding."""
 _OPEN_DEG: Final = 15.0  # beyond it an opening, up to it a large shift
 _FAR_ROWS: Final = 2
+_TRAFFIC_ROWS: Final = 3  # where shaken rows are common and do not agree to the noise
+_ALONG: Final = 0.8  # cosine within which two rows point the same way
+_NEAR_SHARE: Final = 0.6  # of their chord from rest: a cover that is still turning
+_ALIKE_SIGMAS: Final = 6.0  # of one another: a cover that lies …
+_ALIKE_CHORD: Final = 0.06  # … and never further apart than 3.4 deg, whatever noise was learnt
+_TRAFFIC: Final = 0.02  # share of shaken rows from which on it lies under traffic
+_HEAVY: Final = 0.10  # … heavy traffic
+_WIDE_DEG: Final = 25.0  # shaken rows of quiet norm seldom point further
+_SHAKEN_ROWS: Final = 100  # that share is learnt from
 RIGHTED_DEG: Final = 7.0
 """An opening is over within this: 10 deg less 3 of hysteresis."""
 RIGHTED_ROWS: Final = 2
@@ -139,6 +148,7 @@ def step(
         & steady
         & (np.abs(norm - s.norm[at]) < np.maximum(_GATE_G, _GATE_SIGMAS * s.norm_noise[at]))
     )
+    _follow_traffic(s, at, measured, ~verdict.quiet)
     young = s.learnt[at] < CALIBRATION_ROWS
     learning = measured & steady & young & ~frozen & (np.abs(norm - 1) < _CALIBRATION_G)
     if learning.any():
@@ -175,6 +185,14 @@ def _is_steady(s: RestState, at: Rows, ts: NDArray[np.int64], acceleration: Floa
     measured = ~np.isnan(off[:, 0] + off[:, 1] + off[:, 2])
     s.row[at[measured]], s.row_at[at[measured]] = acceleration[measured], ts[measured]
     return steady
+
+
+def _follow_traffic(s: RestState, at: Rows, measured: Bools, shaken: Bools) -> None:
+    """Follow the share of shaken rows."""
+    at, shaken = at[measured], shaken[measured]
+    s.heard_rows[at] += 1
+    rate = np.maximum(1 / _SHAKEN_ROWS, 1 / s.heard_rows[at])
+    s.shaken[at] += rate * (shaken - s.shaken[at])
 
 
 def _judge_loose(
@@ -240,8 +258,11 @@ def _judge_quiet(
     s.ring_at[at] = (s.ring_at[at] + 1) % RING
 
     free = ~(s.moved[at] | s.gone[at])
-    _count_far(s, at, y, direction, verdict.angle[n])
-    fast = _begin_far(s, at, n, s.far[at] >= _FAR_ROWS, verdict)
+    alike = _count_far(s, at, y, direction, verdict.angle[n])
+    wide = verdict.angle[n] > _WIDE_DEG
+    calm = s.shaken[at] < np.where(wide, _HEAVY, _TRAFFIC)
+    need = np.where(alike | calm, _FAR_ROWS, _TRAFFIC_ROWS)
+    fast = _begin_far(s, at, n, s.far[at] >= need, verdict)
     over = (score > _SIGMAS) & (level > SIZE_DEG) & (s.learnt[at] > _WARM_ROWS)[:, None]
     s.over[at] = np.where(over, s.over[at] + 1, 0)
     slow = (s.over[at] >= _NEED).any(1) & free & ~fast & (s.hold[at] <= 0)
@@ -275,17 +296,25 @@ def _average(
     return level, score
 
 
-def _count_far(s: RestState, at: Rows, y: Floats, direction: Floats, angle: Floats) -> None:
-    """Count quiet rows far from rest that agree in direction with the one before."""
+def _count_far(s: RestState, at: Rows, y: Floats, direction: Floats, angle: Floats) -> Bools:
+    """Count quiet rows far from rest that agree in direction with the one before.
+
+    A cover that is still turning agrees roughly; so do, now and then, two shaken rows whose norm is
+    that of a quiet one by chance. Returns where the two agree to the noise, as at rest.
+    """
     last = s.direction[at]
     z = np.stack([dot(last, s.axis1[at]), dot(last, s.axis2[at])], 1) * DEG
-    along = y[:, 0] * z[:, 0] + y[:, 1] * z[:, 1] > 0.8 * length(y) * length(z)
-    apart, here, there = direction - last, direction - s.rest[at], last - s.rest[at]
+    along = y[:, 0] * z[:, 0] + y[:, 1] * z[:, 1] > _ALONG * length(y) * length(z)
+    off, here, there = direction - last, direction - s.rest[at], last - s.rest[at]
+    apart = np.sqrt(dot(off, off))
+    noise = np.minimum(_ALIKE_SIGMAS * s.noise[at] / DEG, _ALIKE_CHORD)
     chord = np.maximum(np.sqrt(dot(here, here)), np.sqrt(dot(there, there)))
-    near = np.sqrt(dot(apart, apart)) < np.maximum(6 * s.noise[at] / DEG, 0.6 * chord)
+    near = apart < np.maximum(noise, _NEAR_SHARE * chord)
     s.direction[at] = direction
     counted = np.where(along & near | (s.far[at] == 0), s.far[at] + 1, 1)
     s.far[at] = np.where(angle > FAR_DEG, counted, 0)
+    alike: Bools = apart < noise
+    return alike
 
 
 def _name(s: RestState, row: int) -> tuple[float, bool]:

@@ -20,13 +20,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.stages import attitude, ongoing
+from analytics.stages import attitude, ongoing, rocking
 from analytics.stages.attitude import Verdict
 from analytics.stages.columns import Columns
 from analytics.stages.explain import quantity, quantity_en
 from analytics.stages.order import live_rows, passes
 from analytics.stages.own import OwnNumbers
-from analytics.stages.rest import CALIBRATION_ROWS, Bools, Floats, RestState
+from analytics.stages.rest import CALIBRATION_ROWS, Bools, Floats, RestState, coefficient
 from analytics.stages.state import Field, Rows, StatefulStage
 from core.batch import Batch, Episode, Finding
 from core.model import Edge, Quality, Severity, Text
@@ -57,6 +57,7 @@ class _CoverState(RestState):
         tilted: The last of those angles.
         told: See :class:`analytics.stages.ongoing.Told`: of the opening, and of the shift or
             settling; ``heard`` and ``pace`` likewise.
+        shocks: See :class:`analytics.stages.rocking.Rocked`, and the four below.
     """
 
     by: NDArray[np.int8]
@@ -69,6 +70,11 @@ class _CoverState(RestState):
     told: NDArray[np.int64]
     heard: NDArray[np.int64]
     pace: NDArray[np.int64]
+    shocks: NDArray[np.int64]
+    shock: Floats
+    usual_shock: Floats
+    shock_scatter: Floats
+    rocked: NDArray[np.int64]
 
     def __init__(self) -> None:
         super().__init__(
@@ -82,6 +88,7 @@ class _CoverState(RestState):
                 "tilted": Field(np.float64),
             }
             | ongoing.fields(2)
+            | rocking.fields()
         )
 
 
@@ -95,7 +102,7 @@ class Displacement(StatefulStage[_CoverState]):
     """
 
     name = "displacement"
-    version = 2
+    version = 3
 
     def __init__(
         self,
@@ -149,15 +156,17 @@ class Displacement(StatefulStage[_CoverState]):
         found = self._suspects(batch, rows[~believed], tilt[~believed], wide[~believed])
         rows, tilt, wide = rows[believed], tilt[believed], wide[believed]
         at = state.rows(batch.device_no[rows])
-        gravity = [self._read(batch, name, rows) * _G for name in self._watch.acceleration]
+        axes = [self._read(batch, name, rows) * _G for name in self._watch.acceleration]
+        acceleration = np.stack(axes, 1)
         before = state.by[at].copy()
         nothing = (before == 0) & (state.far[at] + state.loose[at] + state.turned[at] == 0)
         state.since[at] = np.where(nothing, batch.ts[rows], state.since[at])
+        push = acceleration - state.norm[at][:, None] * state.rest[at]
         verdict = attitude.step(
             state,
             at,
             ts=batch.ts[rows],
-            acceleration=np.stack(gravity, 1),
+            acceleration=acceleration,
             heat=self._read(batch, self._watch.temperature, rows),
             frozen=(before != 0) | (tilt > attitude.FAR_DEG),
         )
@@ -167,7 +176,10 @@ class Displacement(StatefulStage[_CoverState]):
         again = self._goes_on(
             batch.ts[rows], at, tilt, verdict, (before != after, moves), openings=openings
         )
-        changed = (before != after) | moves | again.any(1)
+        free = (after == 0) & ~state.moved[at] & (state.loose[at] == 0)
+        shaken = verdict.known & ~verdict.quiet & free & bool(self._watch.rock_rule)
+        rocks = rocking.step(state, at, batch.ts[rows], push, shaken)
+        changed = (before != after) | moves | again.any(1) | rocks
         for n in np.flatnonzero(changed):
             angles = float(tilt[n]), float(verdict.angle[n]), float(wide[n])
             case = _Case(batch, int(rows[n]), int(at[n]), *angles)
@@ -184,6 +196,8 @@ class Displacement(StatefulStage[_CoverState]):
                 found.append(self._still_open(case))
             if again[n, 1]:
                 found.append(self._still_moved(case))
+            if rocks[n]:
+                found.append(self._rocks(case))
         return found
 
     def _goes_on(
@@ -316,7 +330,10 @@ class Displacement(StatefulStage[_CoverState]):
     ) -> Finding:
         finding = self._finding(case, self._watch.open_rule, edge, explain)
         first_ts = int(self.state.since[case.at])
-        return replace(finding, kind="open", first_ts=first_ts, value=value, limit=limit)
+        detail = finding.detail | {"lo": 0.0, "hi": limit, "feature": "open"}
+        return replace(
+            finding, kind="open", first_ts=first_ts, value=value, limit=limit, detail=detail
+        )
 
     def _displaced(self, case: "_Case", how_far: float, score: float) -> Finding:
         settling = bool(self.state.settling[case.at])
@@ -325,11 +342,13 @@ class Displacement(StatefulStage[_CoverState]):
             f"{zh}：偏离静置姿态 {how_far:.1f}°（已扣除温度影响）",
             f"{en}: {how_far:.1f} deg from rest after temperature compensation",
         )
+        finding = self._moved(case, Edge.OPEN, explain)
         return replace(
-            self._moved(case, Edge.OPEN, explain),
+            finding,
             value=how_far,
             limit=attitude.SIZE_DEG,
             score=score,
+            detail=finding.detail | {"z": round(score, 2)},
         )
 
     def _restored(self, case: "_Case") -> Finding:
@@ -340,7 +359,35 @@ class Displacement(StatefulStage[_CoverState]):
         rule_id = self._watch.settle_rule if settling else self._watch.shift_rule
         finding = self._finding(case, rule_id, edge, explain)
         first_ts = int(self.state.displaced[case.at])
-        return replace(finding, kind="settle" if settling else "shift", first_ts=first_ts)
+        what = "settle" if settling else "shift"
+        detail = finding.detail | {"lo": 0.0, "hi": attitude.SIZE_DEG, "feature": what}
+        return replace(finding, kind=what, first_ts=first_ts, detail=detail)
+
+    def _rocks(self, case: "_Case") -> Finding:
+        state, at = self.state, case.at
+        now, usual = (float(np.exp(log[at])) for log in (state.shock, state.usual_shock))
+        explain = Text(
+            f"井盖松动：车辆经过时的震动增至 {now:.2f} g（平时 {usual:.2f} g），姿态未变",
+            f"rocking: shocks under traffic have grown to {now:.2f} g (usually {usual:.2f} g) while"
+            " it lies where it lay",
+        )
+        finding = self._finding(case, self._watch.rock_rule, Edge.ONCE, explain)
+        return replace(finding, kind="rock", metric="", unit="g", value=now, expected=usual)
+
+    def _detail(self, at: int) -> dict[str, Any]:
+        """Return what is known of the device, beside the finding itself."""
+        state = self.state
+        detail: dict[str, Any] = {
+            "rows": int(state.learnt[at]),
+            "model": "gravity against rest, freed of temperature",
+            "noise_deg": round(float(state.noise[at]), 3),
+            "source": self._watch.source,
+            "by": int(state.by[at]),
+        }
+        if not np.isnan(state.heat[at]):
+            detail["temperature"] = round(float(state.heat[at]), 1)
+            detail["coefficient"] = round(coefficient(state, at), 4)
+        return detail
 
     def _finding(self, case: "_Case", rule_id: str, edge: Edge, explain: Text) -> Finding:
         """Return what findings of all three rules have in common."""
@@ -360,12 +407,7 @@ class Displacement(StatefulStage[_CoverState]):
             expected=0.0,
             unit=self._tilt.unit,
             quality=int(batch.quality[row]),
-            detail={
-                "noise_deg": round(float(self.state.noise[case.at]), 3),
-                "rows_learnt": int(self.state.learnt[case.at]),
-                "source": self._watch.source,
-                "by": int(self.state.by[case.at]),
-            },
+            detail=self._detail(case.at),
         )
 
 

@@ -8,6 +8,7 @@ Every number is ours, found on simulated covers. Sums are written out: numpy's o
 the length of the array, and findings must not depend on where batches are cut.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -79,6 +80,8 @@ _FIELDS: Final = {
     "back": Field(np.int64),
     "righted": Field(np.int64),
     "hold": Field(np.int64),
+    "heard_rows": Field(np.int64),
+    "shaken": Field(np.float64),
 }
 
 
@@ -119,6 +122,8 @@ class RestState(State):
         back: Consecutive quiet rows at the reference, inside an episode.
         righted: Consecutive quiet rows within :data:`RIGHTED_DEG`, inside an opening.
         hold: Rows before the slow test speaks again.
+        heard_rows: Rows measured.
+        shaken: Share of them that were not quiet, of late.
     """
 
     learnt: NDArray[np.int64]
@@ -154,6 +159,8 @@ class RestState(State):
     back: NDArray[np.int64]
     righted: NDArray[np.int64]
     hold: NDArray[np.int64]
+    heard_rows: NDArray[np.int64]
+    shaken: Floats
 
     def __init__(self, more: dict[str, Field]) -> None:
         super().__init__({**_FIELDS, **more})
@@ -232,6 +239,17 @@ def predict(s: RestState, at: Rows, heat: Floats, variance: Floats) -> tuple[Flo
     return mean + slope * away[:, None], doubt, m[:, 0] < _YOUNG_ROWS
 
 
+def coefficient(s: RestState, row: int) -> float:
+    """Return by how much a device tilts with temperature, as far as learnt; degrees per Cel."""
+    count, heat, square, y1, y2, heat1, heat2 = s.moments[row].tolist()
+    if count < _YOUNG_ROWS:
+        return 0.0
+    mean = heat / count
+    prior = float(s.noise[row]) ** 2 / _PRIOR_SLOPE**2
+    spread = max(square - heat * mean, 0.0) + prior
+    return math.hypot(heat1 - y1 * mean, heat2 - y2 * mean) / float(spread)
+
+
 def learn(
     s: RestState,
     at: Rows,
@@ -266,6 +284,12 @@ def dot(a: Floats, b: Floats) -> Floats:
 def length(y: Floats) -> Floats:
     """Return the lengths of ``(n, 2)`` vectors."""
     size: Floats = np.sqrt(y[:, 0] ** 2 + y[:, 1] ** 2)
+    return size
+
+
+def length3(a: Floats) -> Floats:
+    """Return the lengths of ``(n, 3)`` vectors."""
+    size: Floats = np.sqrt(dot(a, a))
     return size
 
 
