@@ -206,6 +206,16 @@ class Rulebook:
         )
         return Rulebook(kept, self.change)
 
+    def with_changes(self, changes: Iterable[Override]) -> "Rulebook":
+        """Return the same rules, with these in place of what their scopes say."""
+        kept = {
+            (each.kind, each.rule_id, each.scope): each
+            for scopes in self._by_rule.values()
+            for each in scopes.values()
+        }
+        kept |= {(each.kind, each.rule_id, each.scope): each for each in changes}
+        return Rulebook(kept.values(), self.change)
+
     def origins(
         self,
         rule_id: str,

@@ -3,7 +3,7 @@
 An alarm *hits* a cause where device and rule are those of one of the cause's ``must``, and it began
 between one sample before the cause and the allowed delay after its end. One expectation takes one
 alarm; further ones are *extra*. What a ``must_not`` names is *forbidden*. What befalls a device of
-a cause besides, such as the silence of a stolen cover, is *beside* it (附带): told, and neither good
+a cause besides, such as a stolen cover gone silent, is *beside it* (附带): told, and neither good
 nor bad. An alarm without a cause is *false*.
 """
 
