@@ -34,6 +34,7 @@ from api.routers import (
     kinds,
     operations,
     outbox,
+    page,
     quarantine,
     rules,
     stream,
@@ -71,6 +72,8 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     quarantine.router,  # before operations, whose path of one payload would take its names
     operations.router,
     stream.router,
+    page.api,
+    page.router,
     *lite.ROUTERS,
 )
 """All there is; a test holds every route of theirs to its policy."""

@@ -24,6 +24,13 @@ BODY_S: Final = 20.0
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+    " connect-src 'self'; worker-src 'self'; manifest-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+"""The policy of the command centre's page: its own scripts, and no other host."""
+
 HEADERS: Final = {
     # No script may run anywhere. Styles come from our own file, pictures from us.
     "Content-Security-Policy": (

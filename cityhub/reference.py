@@ -5,9 +5,11 @@ cannot part from what the program does.
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -182,10 +184,13 @@ def _metavar(action: argparse.Action) -> str:
     return f"[{name}]" if action.nargs == "?" and not action.option_strings else name
 
 
+def describe_openapi() -> str:
+    """Return the OpenAPI document, from which the page's types are made."""
+    return json.dumps(describe(_app()), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
 def _routes() -> Iterator[tuple[str, str, str, str]]:
-    app = create_app(
-        pool=_nobody(), url="", settings=Settings(), clock=SystemClock(), actions=_nobody()
-    )
+    app = _app()
     marks = {
         (method, route.path): policy_of(route.endpoint)
         for router in ROUTERS
@@ -197,6 +202,12 @@ def _routes() -> Iterator[tuple[str, str, str, str]]:
         for method, operation in item.items():
             who = marks.get((method.upper(), path))
             yield method.upper(), path, who.value if who else "nobody", operation["summary"]
+
+
+def _app() -> FastAPI:
+    return create_app(
+        pool=_nobody(), url="", settings=Settings(), clock=SystemClock(), actions=_nobody()
+    )
 
 
 def _nobody() -> Any:

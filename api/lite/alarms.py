@@ -3,7 +3,7 @@
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.deps import Looking
 from api.lite import words
@@ -24,18 +24,6 @@ from core.model import Text
 router = APIRouter(include_in_schema=False)
 
 MOST: Final = 200
-_ROOT: Final = """\
-完整的指挥页面尚未包含在此版本中；请用 /lite（无需脚本）。接口说明：/api/openapi.json
-The full command-centre page is not part of this version; use /lite, which needs no scripts.
-The API is described at /api/openapi.json.
-"""
-
-
-@router.get("/", response_class=PlainTextResponse)
-@allow(Policy.PUBLIC)
-async def root() -> Response:
-    """Send people to the page without scripts: the full page is not part of this version."""
-    return PlainTextResponse(_ROOT, 307, headers={"Location": "/lite"})
 
 
 @router.get("/lite", response_class=HTMLResponse)

@@ -36,10 +36,15 @@ def addresses() -> Iterator[tuple[str, str, Policy]]:
         "outbox_id": "1",
         "code": "1411820102000001",
         "action": "sign",
+        "kind": "manhole_cover",
+        "rule_id": "cover_open",
+        "scope": "kind",
     }
     for route in routes():
         policy = policy_of(route.endpoint)
         assert policy is not None, route.path
+        if route.path == "/assets/{name}":
+            values = {**values, "name": "index.js"}
         path = route.path.format(**values)
         if path.startswith("/lite/alarms/1/"):
             path = "/lite/alarms/1/acknowledge"
@@ -55,7 +60,9 @@ def test_every_route_of_the_application_says_who_may_call_it() -> None:
 def test_only_these_are_open_to_anybody() -> None:
     public = {(method, path) for method, path, policy in addresses() if policy is Policy.PUBLIC}
     assert public == {
-        ("GET", "/"),
+        *(("GET", path) for path in ("/", "/cases", "/devices", "/handover", "/reports", "/wall")),
+        ("GET", "/assets/index.js"),
+        ("GET", "/manifest.webmanifest"),
         ("GET", "/healthz"),
         ("GET", "/lite/icon.svg"),
         ("GET", "/lite/login"),

@@ -3,7 +3,6 @@
 import re
 from datetime import timedelta
 
-import httpx
 import psycopg
 import pytest
 
@@ -283,10 +282,3 @@ async def test_a_device_shows_its_last_values_and_a_line_for_each_metric(
     assert "°C" in page
     assert "NaN" not in page
     assert "nan" not in re.sub("<[^>]*>", "", page)
-
-
-async def test_root_leads_to_lite_with_a_plain_statement(pool: Pool, database: str) -> None:
-    async with serving(pool, database) as client:
-        answer: httpx.Response = await client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/lite")
-    assert "not part of this version" in answer.text

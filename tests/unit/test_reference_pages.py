@@ -11,6 +11,7 @@ from cityhub.reference import (
     describe_api,
     describe_cli,
     describe_metrics,
+    describe_openapi,
     describe_quarantine,
 )
 from core import metrics
@@ -31,6 +32,11 @@ PACKAGES = ("ingest", "analytics", "alerts", "api", "cityhub")
 def test_a_page_made_from_code_is_up_to_date(name: str) -> None:
     page = (ROOT / "docs" / "reference" / name).read_text("utf-8")
     assert page == PAGES[name](), "run scripts/docs"
+
+
+def test_the_page_takes_its_types_from_the_api_as_it_is() -> None:
+    document = (ROOT / "api" / "web" / "openapi.json").read_text("utf-8")
+    assert document == describe_openapi(), "run scripts/docs"
 
 
 def test_every_figure_is_moved_by_some_role() -> None:
