@@ -11,6 +11,7 @@ from typing import Final
 from devices.displacement_point import DISPLACEMENT_POINT
 from devices.kind import DeviceKind
 from devices.manhole_cover import MANHOLE_COVER
+from devices.rain_gauge import RAIN_GAUGE
 from devices.sanitation_vehicle import SANITATION_VEHICLE
 from devices.sanitation_worker import SANITATION_WORKER
 from devices.street_lamp import STREET_LAMP
@@ -24,6 +25,7 @@ KINDS: Final[Mapping[str, DeviceKind]] = {
         STREET_LAMP,
         SANITATION_VEHICLE,
         SANITATION_WORKER,
+        RAIN_GAUGE,
         WATER_GAUGE,
         DISPLACEMENT_POINT,
         VIDEO_ENDPOINT,

@@ -17,6 +17,7 @@ FLEET: Final = {
     "sanitation_vehicle": 300,
     "sanitation_worker": 1500,
     "water_gauge": 20,
+    "rain_gauge": 6,
     "video_endpoint": 50,
 }
 """How many of each kind the city has; further kinds: two, so that a new one is seen at once."""
@@ -46,6 +47,7 @@ _OWNERS: Final = {
     "sanitation_vehicle": "sanitation",
     "sanitation_worker": "sanitation",
     "water_gauge": "water",
+    "rain_gauge": "water",
     "video_endpoint": "city-management",
 }
 
