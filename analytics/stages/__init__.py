@@ -16,6 +16,7 @@ from analytics.stages.gnss import GnssStep
 from analytics.stages.lamp import Lamp
 from analytics.stages.limits import Limits
 from analytics.stages.order import Order
+from analytics.stages.rain import Rain
 from analytics.stages.slope import Slope
 from analytics.stages.sun import Daylight
 from core.batch import Stage
@@ -23,6 +24,7 @@ from devices.kind import DeviceKind
 from devices.kind import Displacement as DisplacementWatch
 from devices.lamp_circuit import LampCircuit
 from devices.motion import GroundAcceleration, GroundStep
+from devices.rainfall import Rainfall
 from devices.water_level import WaterLevel
 
 FENYANG: Final = Daylight(111.78, 37.26)
@@ -70,5 +72,7 @@ def _detectors(
                 yield Lamp(kind, watch, daylight)
             case WaterLevel():
                 yield Gauge(kind, watch, limits)
+            case Rainfall():
+                yield Rain(kind, watch)
             case _:
                 pass
