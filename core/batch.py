@@ -32,6 +32,7 @@ class Batch:
         now: The hub's time of this batch, microseconds UTC.
         device_ts: ``(n,) int64`` what the devices said of the time, microseconds UTC, anything
             where they said nothing; None: not kept.
+        found: What earlier stages found in these rows, in their order: later ones may heed it.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Batch:
     quality: NDArray[np.int16]
     now: int
     device_ts: NDArray[np.int64] | None = None
+    found: list["Finding"] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.device_no)

@@ -16,6 +16,7 @@ from typing import Final
 from core.model import Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Displacement, Event, Limit, Metric
+from devices.unusual import UNUSUAL, Unusual
 
 MANHOLE_COVER: Final = DeviceKind(
     name="manhole_cover",
@@ -147,9 +148,11 @@ MANHOLE_COVER: Final = DeviceKind(
             "wlvl", "cover_flooded", orange=0.3, below=True, hold=2, clear_margin=0.2, clear_hold=2
         ),
         Limit("batt", "battery_low", blue=3.2, below=True, hold=3, clear_margin=0.1),
+        Unusual(lite=("gap", "wlvl")),
     ),
     rules=(
         *CARE_RULES,
+        UNUSUAL,
         AlarmRule(
             "cover_open",
             Text("井盖开启/缺失", "Cover open or gone"),

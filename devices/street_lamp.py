@@ -23,6 +23,7 @@ from devices.kind import (
 )
 from devices.lamp_circuit import LampCircuit
 from devices.neighbours import Neighbours
+from devices.unusual import UNUSUAL, Unusual
 
 _LAMP: Final = "0118"
 """The lamp among the city's components (路灯)."""
@@ -169,9 +170,11 @@ STREET_LAMP: Final = DeviceKind(
             clear_margin=4,
             clear_hold=2,
         ),
+        Unusual(full=("power",)),
     ),
     rules=(
         *CARE_RULES,
+        UNUSUAL,
         AlarmRule(
             "lamp_out",
             Text("单灯灭", "Lamp out"),

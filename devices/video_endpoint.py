@@ -15,6 +15,7 @@ from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
 from devices.position import position
+from devices.unusual import UNUSUAL, Unusual
 
 
 def _share(name: str, zh: str, en: str, rest: float, noise: float) -> Metric:
@@ -137,9 +138,11 @@ VIDEO_ENDPOINT: Final = DeviceKind(
         Limit("cover_share", "view_lost", blue=60, hold=3, clear_margin=20, clear_hold=3),
         Limit("frozen", "view_frozen", blue=10, clear_margin=8),
         Limit("sharp", "view_blurred", blue=0.1, below=True, hold=3, clear_margin=0.1),
+        Unusual(full=("bright",), lite=("sharp",)),
     ),
     rules=(
         *CARE_RULES,
+        UNUSUAL,
         _view("view_lost", "画面遮挡或移位", "View covered or moved"),
         _view("view_frozen", "画面冻结", "Picture frozen"),
         _view("view_blurred", "画面模糊", "Picture blurred"),

@@ -14,6 +14,7 @@ from typing import Final
 from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
+from devices.unusual import UNUSUAL, Unusual
 from devices.water_level import WaterLevel
 
 WATER_GAUGE: Final = DeviceKind(
@@ -117,9 +118,11 @@ WATER_GAUGE: Final = DeviceKind(
         ),
         Limit("seep", "seepage", per_device=True, hold=2, clear_margin=0.1, clear_hold=2),
         Limit("volt", "battery_low", blue=11.5, below=True, hold=3, clear_margin=0.5),
+        Unusual(full=("level",), lite=("flow",)),
     ),
     rules=(
         *CARE_RULES,
+        UNUSUAL,
         AlarmRule(
             "level_ladder",
             Text("水位超限", "Water level"),

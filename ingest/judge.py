@@ -125,4 +125,5 @@ def _take(batch: Batch, rows: NDArray[np.intp]) -> Batch:
         quality=batch.quality[rows],
         now=batch.now,
         device_ts=None if batch.device_ts is None else batch.device_ts[rows],
+        found=batch.found,
     )

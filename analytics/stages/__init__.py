@@ -17,6 +17,8 @@ from analytics.stages.lamp import Lamp
 from analytics.stages.limits import Limits
 from analytics.stages.order import Order
 from analytics.stages.rain import Rain
+from analytics.stages.rarity import FULL, LITE, Pace, Rarity
+from analytics.stages.rarity.form import MUTE_ROWS
 from analytics.stages.slope import Slope
 from analytics.stages.sun import Daylight
 from core.batch import Stage
@@ -25,6 +27,7 @@ from devices.kind import Displacement as DisplacementWatch
 from devices.lamp_circuit import LampCircuit
 from devices.motion import GroundAcceleration, GroundStep
 from devices.rainfall import Rainfall
+from devices.unusual import Unusual
 from devices.water_level import WaterLevel
 
 FENYANG: Final = Daylight(111.78, 37.26)
@@ -36,6 +39,7 @@ def build_stages(
     limits: Mapping[int, Mapping[str, Any]],
     *,
     daylight: Daylight = FENYANG,
+    zone: str = "Asia/Shanghai",
 ) -> list[Stage]:
     """Return the stages of a kind, in the order in which each batch goes through them.
 
@@ -46,12 +50,14 @@ def build_stages(
         kind: Whose watches to make stages of.
         limits: What differs of the watches by ``device_no``, live (:mod:`analytics.stages.own`).
         daylight: The sun over the city, for what burns by night.
+        zone: The city's time zone, for what repeats daily.
     """
     return [
         Order(),
         Care(kind),
         Limits(kind, limits),
         *_detectors(kind, limits, daylight),
+        *_rarities(kind, zone),
         Events(kind),
     ]
 
@@ -76,3 +82,14 @@ def _detectors(
                 yield Rain(kind, watch)
             case _:
                 pass
+
+
+def _rarities(kind: DeviceKind, zone: str) -> Iterator[Stage]:
+    """Yield what watches for unusual behaviour; it heeds what all others found."""
+    period_s = max(kind.interval_s, 1.0)
+    for watch in kind.watches:
+        if isinstance(watch, Unusual):
+            pace = Pace(period_s=period_s, mute_s=watch.mute_s, mute_rows=MUTE_ROWS, zone=zone)
+            for form, names in ((FULL, watch.full), (LITE, watch.lite)):
+                if names:
+                    yield Rarity(kind, names, form, pace)

@@ -120,12 +120,16 @@ class State:
 
     def restore(self, saved: Saved) -> None:
         """Undo all that happened to these devices since :meth:`save`; new ones are forgotten."""
-        self._row_of[self._ids[saved.size : self.size]] = -1
+        self.shrink(saved.size)
+        for name in self._fields:
+            getattr(self, name)[saved.rows] = saved.arrays[name]
+
+    def shrink(self, size: int) -> None:
+        """Forget the devices that came after the first so many."""
+        self._row_of[self._ids[size : self.size]] = -1
         for name, field in self._fields.items():
-            array = getattr(self, name)
-            array[saved.size : self.size] = field.fill
-            array[saved.rows] = saved.arrays[name]
-        self.size = saved.size
+            getattr(self, name)[size : self.size] = field.fill
+        self.size = size
 
     def dump(self, stage: str, version: int) -> bytes:
         """Return the state as bytes; the same state gives the same bytes."""
@@ -197,11 +201,13 @@ class StatefulStage(Generic[S]):
         """See :meth:`core.batch.Stage.apply`; a defect that raises leaves no trace."""
         saved, quality = self.state.save(batch.device_no), batch.quality.copy()
         try:
-            return self.judge(batch)
+            found = self.judge(batch)
         except BaseException:
             self.state.restore(saved)
             batch.quality[:] = quality
             raise
+        batch.found.extend(found)
+        return found
 
     def apply_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
         """See :meth:`core.batch.Stage.apply_events`; likewise."""

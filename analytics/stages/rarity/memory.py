@@ -1,0 +1,163 @@
+"""What a series is remembered by: a packed row of figures, and counts of what it did.
+
+A series is one metric of one device. The figures of a series lie side by side, so that a batch
+costs one gather and one scatter; in a step they are columns. What a step overwrites is set aside
+first, chunk by chunk: copying whole rows of 2 kB before each batch would cost more than the step.
+"""
+
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.stages.rarity.form import BINS, HOURS, SEASON_BINS, Form
+from analytics.stages.state import Field, Rows, State
+
+F4 = NDArray[np.float32]
+
+
+class Column(IntEnum):
+    """Where each figure of a series lies in its row; the last three are the first of several."""
+
+    ROWS = 0
+    HIGH = 1
+    LOW = 2
+    PREVIOUS = 3
+    BASE = 4
+    """The first value; all others are kept less this, as single precision asks."""
+    GROWN = 5
+    """The weight of one more count, growing instead of all counts shrinking; a memory each."""
+    WARM = 7
+    """Rows since the first, or since a long gap."""
+    HOUR = 8
+    PEAK = 9
+    """The largest score within this hour."""
+    PAST = 10
+    """Past alerts, forgotten over time; of suspicion, and of alarm candidates."""
+    SINCE = 12
+    """Rows since the last alert of each."""
+    LAST = 14
+    """Time of the last row, microseconds, its bits in two columns."""
+    BORN = 16
+    """Time of the first row, likewise."""
+    OPENED = 18
+    """When the open episode began, likewise."""
+    OPEN = 20
+    """0 nothing, 1 suspicion, 2 alarm candidate."""
+    CALM = 21
+    """Rows in a row that were calm within an open episode."""
+    SERIES = 22
+    """Levels, mean absolute steps, and the scale of each feature."""
+
+
+NEVER: Final = np.float32(1e9)
+
+
+class RarityState(State):
+    """The memory of one form over the metrics that are watched by it.
+
+    Args:
+        form: The form.
+        metrics: How many metrics of a device are watched.
+    """
+
+    figures: F4
+    counts: NDArray[Any]
+    engaged: NDArray[np.int64]
+    season: F4
+    hours: F4
+
+    def __init__(self, form: Form, metrics: int) -> None:
+        self.metrics = metrics
+        self.width = Column.SERIES + len(form.levels) + len(form.steps) + form.features
+        both = len(form.memories) > 1  # a pair of counts in one number, so that one gather does
+        super().__init__(
+            {
+                "figures": Field(np.float32, (metrics, self.width)),
+                "engaged": Field(np.int64, (metrics,)),
+                "counts": Field(
+                    np.complex64 if both else np.float32, (metrics, form.features * BINS)
+                ),
+            }
+            | (
+                {
+                    "season": Field(np.float32, (metrics, SEASON_BINS), np.nan),
+                    "hours": Field(np.float32, (metrics, HOURS), np.nan),
+                }
+                if form.season
+                else {}
+            )
+        )
+        self._undo: list[tuple[str, NDArray[Any], NDArray[Any]]] = []
+        self._begun = 0
+
+    def begin(self) -> None:
+        """Begin a batch that :meth:`roll_back` may undo."""
+        self._undo.clear()
+        self._begun = self.size
+
+    def roll_back(self) -> None:
+        """Undo all since :meth:`begin`."""
+        for name, at, old in reversed(self._undo):
+            self._flat(name)[at] = old
+        self.shrink(self._begun)
+        self._undo.clear()
+
+    def end(self) -> None:
+        """Keep what the batch did."""
+        self._undo.clear()
+
+    def read(self, series: Rows) -> NDArray[Any]:
+        """Return the figures of some series, ``(n, width)``; :meth:`write` takes them back."""
+        return self._lines().take(series, mode="clip").view(np.float32).reshape(-1, self.width)
+
+    def write(self, series: Rows, old: F4, new: F4) -> None:
+        """Replace the figures of some series, none twice.
+
+        Args:
+            series: Which.
+            old: What :meth:`read` gave.
+            new: ``(n, width)``, contiguous.
+        """
+        self._undo.append(("figures", series, self._as_lines(old)))
+        self._lines()[series] = self._as_lines(new)
+
+    def put(self, name: str, at: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> None:
+        """Replace elements of a flat array."""
+        self._undo.append((name, at, old))
+        self._flat(name)[at] = new
+
+    def engage(self, row: int, metric: int, rules: int) -> None:
+        """Note which rules of other detectors are open on a metric, as bits."""
+        at = np.array([row * self.metrics + metric])
+        self.put("engaged", at, self.flat("engaged")[at], np.array([rules]))
+
+    def flat(self, name: str) -> NDArray[Any]:
+        """Return an array in one dimension, to read from."""
+        array: NDArray[Any] = getattr(self, name)
+        return array.reshape(-1)
+
+    def _flat(self, name: str) -> NDArray[Any]:
+        return self._lines() if name == "figures" else self.flat(name)
+
+    def _lines(self) -> NDArray[Any]:
+        return self._as_lines(self.figures)
+
+    def _as_lines(self, figures: F4) -> NDArray[Any]:
+        """Return rows of figures as single things, which numpy moves whole."""
+        line = np.dtype((np.void, 4 * self.width))
+        return figures.reshape(-1, self.width).view(line).reshape(-1)
+
+
+def read_time(figures: F4, column: Column) -> NDArray[np.int64]:
+    """Return a time out of its two columns, microseconds."""
+    low, high = (figures[column + n].view(np.uint32).astype(np.int64) for n in (0, 1))
+    time: NDArray[np.int64] = high << 32 | low
+    return time
+
+
+def write_time(figures: F4, column: Column, ts: NDArray[np.int64]) -> None:
+    """Keep a time, in microseconds after 1970, in two columns."""
+    figures[column] = (ts & 0xFFFF_FFFF).astype(np.uint32).view(np.float32)
+    figures[column + 1] = (ts >> 32).astype(np.uint32).view(np.float32)
