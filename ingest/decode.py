@@ -4,13 +4,14 @@ Every record of a batch ends in exactly one of the four, so the ledger can be pr
 stored + duplicate + quarantined.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from core.batch import DeviceEvent, Finding
 from core.errors import PayloadError
@@ -18,15 +19,16 @@ from core.model import Quality
 from devices import KINDS
 from devices.registry import Device, Registry
 from devices.topics import Channel
-from ingest.columns import Columns, Heap
+from ingest.columns import Columns, Heap, pick
 from ingest.envelopes import native
-from ingest.routes import Route
+from ingest.routes import PLACE_BITS, Route
 from ingest.rows import Rows
 from ingest.snapshots import Dump
 from ingest.sources import RawBatch
 from ingest.times import TimeRules, believe, both_times, lateness_of
 
-_PLACE: Final = attrgetter("place")
+_SPOT: Final = attrgetter("spot")
+_NUMBER: Final = (1 << PLACE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,34 +133,41 @@ class Decoder:
         """
         work = Work(raw, now)
         heaps = {name: Heap() for name in self._columns}
-        found = [routes[topic] for topic in raw.topics]
-        places = np.fromiter(map(_PLACE, found), np.int16, len(found))
-        if max(map(len, raw.payloads), default=0) > self._max_payload:
-            lengths = np.fromiter(map(len, raw.payloads), np.int64, len(found))
+        topics, payloads = raw.topics, raw.payloads
+        spots = np.fromiter(map(_SPOT, map(routes.__getitem__, topics)), np.int64, len(topics))
+        places = spots >> PLACE_BITS
+        if max(map(len, payloads), default=0) > self._max_payload:
+            lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
             places[lengths > self._max_payload] = -1
         others = np.flatnonzero(places < 0).tolist()
-        for place in set(places.tolist()) - {-1}:
+        for place in np.flatnonzero(np.bincount(places + 1)[1:]).tolist():
             name = self._names[place]
-            chosen = np.flatnonzero(places == place).tolist()
-            others += self._plain(work, heaps[name], self._columns[name], found, chosen)
+            chosen = np.flatnonzero(places == place)
+            chosen, refused = self._plain(raw, heaps[name], self._columns[name], chosen)
+            heaps[name].message = chosen
+            heaps[name].device_no = (spots[chosen] & _NUMBER).astype(np.int32)
+            others += refused
         for i in sorted(others):
-            self._exact(work, heaps, found[i], i)
+            self._exact(work, heaps, routes[topics[i]], i)
         for name, heap in heaps.items():
             if heap.records:
-                heap.sort()
+                heap.settle()
                 self._finish(work, heap, self._columns[name])
         return work
 
     def _plain(
-        self, work: Work, heap: Heap, columns: Columns, found: Sequence[Route], chosen: list[int]
-    ) -> list[int]:
-        """Gather the plain records among some messages of one kind; return the other messages.
+        self, raw: RawBatch, heap: Heap, columns: Columns, chosen: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], list[int]]:
+        """Gather the plain records among some messages of one kind.
 
         The loop runs inside ``list.extend``. A payload that is refused ends it, and what was read
         before stays; so it goes on behind that one.
+
+        Returns:
+            The messages whose records were gathered, and the others.
         """
-        payloads, records = work.raw.payloads, heap.records
-        reading = map(columns.decode, [payloads[i] for i in chosen])
+        records = heap.records
+        reading = map(columns.decode, pick(raw.payloads, chosen))
         others: list[int] = []
         while True:
             try:
@@ -167,20 +176,18 @@ class Decoder:
                 others.append(len(records) + len(others))
             else:
                 break
-        if others:
-            refused = set(others)
-            others = [chosen[place] for place in others]
-            chosen = [i for place, i in enumerate(chosen) if place not in refused]
-        heap.message += chosen
-        heap.device_no += [found[i].device_no for i in chosen]
-        return others
+        if not others:
+            return chosen, others
+        plain = np.ones(len(chosen), np.bool_)
+        plain[others] = False
+        return chosen[plain], chosen[others].tolist()
 
     def _finish(self, work: Work, heap: Heap, columns: Columns) -> None:
         def again(i: int) -> native.Record | None:
             try:
                 return native.read_record(native.parse(raw.payloads[i]), columns.kind)
             except PayloadError as error:
-                number = heap.device_no[heap.message.index(i)]
+                number = int(heap.device_no[np.flatnonzero(heap.message == i)[0]])
                 work.refused.append(Refusal(i, error.code, error.detail, number))
                 return None
 

@@ -72,6 +72,8 @@ def extra_texts(
         unknown: Unknown keys by row; one named ``rx`` steps aside for the hub's own.
         faults: The device's fault bits by row.
     """
+    if not (len(times.odd) or unknown or faults):
+        return {}
     extra = {
         row: {("rx_" if key == "rx" else key): value for key, value in keys.items()}
         for row, keys in unknown.items()

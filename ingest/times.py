@@ -72,6 +72,11 @@ def believe(
         lateness: From this age on a row is history only, in microseconds.
     """
     age = rx - device
+    usual = min(lateness, FAR_APART, rules.age)
+    ahead = min(FAR_APART, rules.future)
+    if len(rx) and given.all() and not history.any() and age.max() <= usual and age.min() >= -ahead:
+        # Nearly every batch; a small one pays for each call, not for its rows.
+        return Believed(device.copy(), np.zeros(len(rx), np.int16), np.empty(0, np.intp))
     good = given & (age >= -rules.future) & (age <= rules.age)
     wrong = given & ~good
     quality = np.zeros(len(rx), np.int16)
