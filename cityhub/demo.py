@@ -19,6 +19,8 @@ _SHEETS: Final = (
     ("duties", city_files.DUTIES),
     ("components", city_files.COMPONENTS),
     ("devices", city_files.DEVICES),
+    ("segments", city_files.SEGMENTS),
+    ("plans", city_files.PLANS),
 )
 COUNT_DEVICES: Final = "SELECT count(*) FROM hub.device WHERE kind <> 'hub'"
 

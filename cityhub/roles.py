@@ -8,7 +8,7 @@ import asyncio
 import shutil
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,8 @@ from core.settings import Settings
 
 if TYPE_CHECKING:
     from alerts.office import Office
+
+_LOOK_S: Final = 60.0
 
 
 def begin(role: str, settings: Settings) -> None:
@@ -131,9 +133,11 @@ def make_source(settings: Settings, url: str) -> Any:
 
 
 def analyse(settings: Settings) -> NoReturn:
-    """Run the slow analytics: the sweep for silent devices, roll-ups, and what is past its time."""
+    """Run the slow analytics: silence, neighbours, shifts, roll-ups, and what is past its time."""
+    from analytics.likeness import run_likeness
     from analytics.retention import keep_of, run_retention
     from analytics.rollup import run_rollups
+    from analytics.rounds import run_rounds
     from analytics.silence import run_sweep
     from core.db import open_pool
 
@@ -149,6 +153,9 @@ def analyse(settings: Settings) -> NoReturn:
             group.create_task(
                 run_retention(pool=pool, clock=clock, keep=keep, every=storage.retention_s)
             )
+            group.create_task(run_likeness(pool=pool, clock=clock, every=_LOOK_S))
+            zone = ZoneInfo(settings.city.time_zone)
+            group.create_task(run_rounds(pool=pool, clock=clock, zone=zone, every=_LOOK_S))
             await run_sweep(
                 pool=pool,
                 clock=clock,

@@ -10,11 +10,12 @@ Sources:
 
 from typing import Final
 
-from core.model import Severity, Text
+from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
 from devices.position import position
 from devices.rescue import SOS
+from devices.rounds import Rounds
 
 SANITATION_VEHICLE: Final = DeviceKind(
     name="sanitation_vehicle",
@@ -116,6 +117,12 @@ SANITATION_VEHICLE: Final = DeviceKind(
             clear_hold=3,
             source="ours: 12 km/h, the upper end of sweeping, and 3 km/h for the receiver",
         ),
+        Rounds(
+            missed_rule="route_missed",
+            dry_rule="dry_run",
+            off_rule="off_route",
+            stop_rule="long_stop",
+        ),
     ),
     rules=(
         *CARE_RULES,
@@ -130,6 +137,42 @@ SANITATION_VEHICLE: Final = DeviceKind(
             category="event",
             handle_hours=2,
             source="one district's schedule (road cleaning, 2 h)",
+        ),
+        AlarmRule(
+            "route_missed",
+            Text("路段漏扫", "Segments missed"),
+            Severity.YELLOW,
+            quiet_clear_s=86_400,
+            allowed_lateness_s=86_400,
+            class_code="0104",
+            category="event",
+            verify="human",
+            handle_hours=2,
+            source="one district's schedule (road cleaning, 2 h)",
+        ),
+        AlarmRule(
+            "dry_run",
+            Text("作业装置未开启", "Brush and spray off"),
+            Severity.YELLOW,
+            off_delay_s=300,
+            class_code="0104",
+            category="event",
+            verify="sensor",
+            handle_hours=2,
+        ),
+        AlarmRule(
+            "off_route",
+            Text("偏离作业区域", "Off its route"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            verify="sensor",
+        ),
+        AlarmRule(
+            "long_stop",
+            Text("班中长时间停车", "Stands for long"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            verify="sensor",
         ),
     ),
 )

@@ -10,11 +10,12 @@ Sources:
 
 from typing import Final
 
-from core.model import Severity, Text
+from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
 from devices.position import position
 from devices.rescue import HELP, SOS, help_rule
+from devices.rounds import Presence
 
 SANITATION_WORKER: Final = DeviceKind(
     name="sanitation_worker",
@@ -93,6 +94,7 @@ SANITATION_WORKER: Final = DeviceKind(
     ),
     watches=(
         Limit("still", "worker_still", blue=45, hold=2),
+        Presence(absent_rule="section_absent"),
         Limit(
             "temp",
             "heat_stress",
@@ -118,6 +120,15 @@ SANITATION_WORKER: Final = DeviceKind(
             off_delay_s=120,
             class_code=HELP,
             category="event",
+            verify="human",
+        ),
+        AlarmRule(
+            "section_absent",
+            Text("在岗时间不足", "Little time on the section"),
+            Severity.BLUE,
+            audience=Audience.MAINTENANCE,
+            quiet_clear_s=86_400,
+            allowed_lateness_s=86_400,
             verify="human",
         ),
         AlarmRule(

@@ -14,6 +14,7 @@ from simulators import departments, places
 from simulators.chance import generator
 from simulators.city_devices import CityDevice, build_devices
 from simulators.city_parts import Component, ComponentMaker
+from simulators.city_work import Plan, Segment, build_plans, build_segments
 
 COMMUNITIES: Final = 38
 """Community service centres of the real city; the middle of a grid code numbers them."""
@@ -64,6 +65,8 @@ class City:
     duties: list[Duty]
     components: list[Component]
     devices: list[CityDevice] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
 
 
 def build_city(
@@ -87,7 +90,15 @@ def build_city(
     maker = ComponentMaker(by_block)
     devices = build_devices(seed, maker, scale=scale, intervals=intervals)
     maker.fill(generator(seed, "city", "components", "place"), components)
-    return City(_departments(), grid, _duties(), maker.components, devices)
+    return City(
+        _departments(),
+        grid,
+        _duties(),
+        maker.components,
+        devices,
+        build_segments(),
+        build_plans(devices, seed),
+    )
 
 
 def _departments() -> list[Department]:

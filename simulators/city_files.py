@@ -15,6 +15,8 @@ GRID_CELLS: Final = "grid_cells.geojson"
 COMPONENTS: Final = "components.csv"
 DUTIES: Final = "duties.csv"
 DEVICES: Final = "devices.csv"
+SEGMENTS: Final = "segments.csv"
+PLANS: Final = "plans.csv"
 _DEVICE_COLUMNS: Final = (
     "device_id",
     "kind",
@@ -32,7 +34,7 @@ _DEVICE_COLUMNS: Final = (
 
 
 def write_city(city: City, folder: Path) -> None:
-    """Write the five files into a folder, made if missing."""
+    """Write the files into a folder, made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_rows(
         folder / DEPARTMENTS,
@@ -70,6 +72,29 @@ def write_city(city: City, folder: Path) -> None:
         ((each.category, each.class_code, "", each.dept_code) for each in city.duties),
     )
     _write_rows(folder / DEVICES, _DEVICE_COLUMNS, (_device_row(each) for each in city.devices))
+    _write_rows(
+        folder / SEGMENTS,
+        ("segment_code", "name", "path"),
+        (
+            (each.segment_code, each.name, "; ".join(f"{lon} {lat}" for lon, lat in each.path))
+            for each in city.segments
+        ),
+    )
+    _write_rows(
+        folder / PLANS,
+        ("plan_code", "device_id", "work", "segments", "begins", "ends"),
+        (
+            (
+                each.plan_code,
+                each.device_id,
+                each.work,
+                " ".join(each.segments),
+                each.begins,
+                each.ends,
+            )
+            for each in city.plans
+        ),
+    )
 
 
 def read_devices(path: Path) -> list[CityDevice]:

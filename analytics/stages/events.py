@@ -4,35 +4,49 @@ A device that says its cover is open is believed at once. ``on`` opens and ends 
 stands alone, unless another event of the kind ends the same rule (``cover_close``), then it opens.
 An opening is repeated whenever the device repeats it: alarms keep one open occurrence anyway, and
 an opening swallowed here, since an earlier end got lost, would hide the next theft.
+
+Of a kind that moves the last good position is kept, so that a call for help out of a tunnel says at
+once where its sender was last, and how long ago; nobody waits for a fix.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.stages.order import HISTORY
+from analytics.stages.columns import Columns
+from analytics.stages.explain import duration
+from analytics.stages.order import HISTORY, fresh_rows, starts
 from analytics.stages.state import Field, State, StatefulStage
-from core.batch import DeviceEvent, Finding
+from core.batch import Batch, DeviceEvent, Finding
 from core.model import Edge, Quality, Text
 from devices.kind import DeviceKind, Event
 
 _NEVER: Final = np.iinfo(np.int64).min
+_NO_PLACE: Final = int(Quality.NO_FIX | Quality.OUT_OF_RANGE)
 _PHASES: Final = {True: 0, False: 1, None: 2}
 
 
 class _EventState(State):
-    """Per rule: time of the newest event, which ones came at that time, and a doubtful opening."""
+    """Per rule: time of the newest event, which ones came at that time, and a doubtful opening.
+
+    Of kinds that move: last good longitude and latitude, and when that was.
+    """
 
     last: NDArray[np.int64]
     seen: NDArray[np.int64]
     suspect: NDArray[np.bool_]
     opened: NDArray[np.int64]
+    place: NDArray[np.float64]
+    placed: NDArray[np.int64]
 
-    def __init__(self, rules: int) -> None:
+    def __init__(self, rules: int, *, moves: bool) -> None:
+        place = {"place": Field(np.float64, (2,)), "placed": Field(np.int64, fill=_NEVER)}
         super().__init__(
-            {
+            (place if moves else {})
+            | {
                 "last": Field(np.int64, (rules,), _NEVER),
                 "seen": Field(np.int64, (rules,)),
                 "suspect": Field(np.bool_, (rules,)),
@@ -49,15 +63,32 @@ class Events(StatefulStage[_EventState]):
     """
 
     name = "events"
-    version = 1
+    version = 2
 
     def __init__(self, kind: DeviceKind) -> None:
+        self._moves = kind.moves
+        self._columns = Columns(kind)
         told = [event for event in kind.events if event.rule_id or event.clears]
         rules = sorted({_rule(event) for event in told})
         self._events = {event.name: (_place(told, event), event) for event in told}
         self._rules = {rule_id: n for n, rule_id in enumerate(rules)}
         self._ended = {event.clears for event in told if event.clears}
-        super().__init__(_EventState(len(rules)))
+        super().__init__(_EventState(len(rules), moves=kind.moves))
+
+    def judge(self, batch: Batch) -> Sequence[Finding]:
+        """See :meth:`StatefulStage.judge`; finds nothing, keeps where movers are."""
+        if not self._moves:
+            return []
+        rows = fresh_rows(batch)
+        rows = rows[(batch.quality[rows] & _NO_PLACE) == 0]
+        place = np.stack([self._columns.read(batch, name, rows) for name in ("lon", "lat")], 1)
+        good = ~np.isnan(place).any(1)
+        rows, place = rows[good], place[good]
+        if len(rows):
+            last = np.append(starts(batch.device_no[rows])[1:], True)
+            at = self.state.rows(batch.device_no[rows[last]])
+            self.state.place[at], self.state.placed[at] = place[last], batch.ts[rows[last]]
+        return []
 
     def judge_events(self, events: Sequence[DeviceEvent]) -> Sequence[Finding]:
         """See :meth:`StatefulStage.judge_events`."""
@@ -84,7 +115,25 @@ class Events(StatefulStage[_EventState]):
         elif not self._is_fresh(place, event.ts, 3 * code + _PHASES[event.on]):
             return None
         first_ts = self._first(place, edge, event.ts)
-        return _finding(event, known, rule_id, edge, first_ts, suspect=suspect)
+        found = _finding(event, known, rule_id, edge, first_ts, suspect=suspect)
+        return self._located(found, row, event.ts) if self._moves else found
+
+    def _located(self, found: Finding, row: int, ts: int) -> Finding:
+        """Add where the device was last, and how long ago."""
+        placed = int(self.state.placed[row])
+        if placed == _NEVER or found.edge is Edge.CLEAR:
+            return found
+        lon, lat = self.state.place[row].tolist()
+        age_s = max((ts - placed) / 1e6, 0.0)
+        zh, en = duration(age_s)
+        return replace(
+            found,
+            explain=Text(
+                f"{found.explain.zh}；最后有效位置 {lon:.5f}, {lat:.5f}（{zh}前）",
+                f"{found.explain.en}; last good position {lon:.5f}, {lat:.5f}, {en} ago",
+            ),
+            detail={**found.detail, "last_lon": lon, "last_lat": lat, "last_fix_age_s": age_s},
+        )
 
     def _edge(self, known: Event, on: bool | None) -> Edge | None:
         if known.clears:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from core.model import Text
 from devices.intake.fields import Field
 
-What = Literal["departments", "grid", "components", "devices", "duties"]
+What = Literal["departments", "grid", "components", "devices", "duties", "segments", "plans"]
 Values = Mapping[str, Any]
 Complaint = tuple[str, Text]
 """A column, empty for the row, and what is wrong with it."""

@@ -19,6 +19,7 @@ from devices.intake.columns import (
 )
 from devices.intake.fields import Field, choice, json_object, number, text
 from devices.intake.sheet import Complaint, Reference, Sheet, Values, What
+from devices.intake.work import SEGMENTS, plans
 from devices.limits import doubt_limits
 from devices.registry import VIRTUAL_KINDS
 
@@ -120,4 +121,4 @@ DEVICES: Final = Sheet(
 
 def sheets(zone: tzinfo) -> dict[What, Sheet]:
     """Return the sheets; times without a zone are in ``zone``."""
-    return {sheet.what: sheet for sheet in (*PLACES, duties(zone), DEVICES)}
+    return {sheet.what: sheet for sheet in (*PLACES, duties(zone), DEVICES, SEGMENTS, plans(zone))}

@@ -20,7 +20,7 @@ _SHIFT_S: Final = 57_600.0
 _KMH: Final = 3.6
 
 
-class _Beat:
+class Beat:
     """When somebody works, and on which loop.
 
     Args:
@@ -51,6 +51,15 @@ class _Beat:
         return days * _SHIFT_S + min(today, _SHIFT_S), today < _SHIFT_S
 
 
+_SIZES: Final = {"sanitation_vehicle": (3, 7), "sanitation_worker": (1, 2)}
+"""Least and greatest number of blocks along each side of a loop, by kind."""
+
+
+def beat_of(kind: str, device_id: str, *, seed: int, lon: float, lat: float) -> Beat:
+    """Return the beat of a vehicle or a worker."""
+    return Beat(device_id, seed=seed, lon=lon, lat=lat, size=_SIZES[kind])
+
+
 class Vehicle:
     """A sweeper: 35 minutes of sweeping at 4 to 12 km/h, then 5 minutes' drive for water.
 
@@ -75,7 +84,7 @@ class Vehicle:
         limits: Mapping[str, Any],
     ) -> None:
         del limits
-        self._beat = _Beat(device_id, seed=seed, lon=lon, lat=lat, size=(3, 7))
+        self._beat = beat_of(kind.name, device_id, seed=seed, lon=lon, lat=lat)
         self._sweep = (6 + 2.5 * self._beat.pick("speed")) / _KMH
         self._late = self._beat.pick("cycle") * self._CYCLE_S
         self._odo = 80_000 * self._beat.pick("odo")
@@ -144,8 +153,8 @@ class Worker:
         lat: float,
         limits: Mapping[str, Any],
     ) -> None:
-        del kind, limits
-        self._beat = _Beat(device_id, seed=seed, lon=lon, lat=lat, size=(1, 2))
+        del limits
+        self._beat = beat_of(kind.name, device_id, seed=seed, lon=lon, lat=lat)
         self._walk = 0.4 + 0.4 * self._beat.pick("speed")
         self._late = self._beat.pick("cycle") * self._CYCLE_S
 

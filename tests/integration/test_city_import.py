@@ -15,6 +15,8 @@ from simulators.city_files import (
     DEVICES,
     DUTIES,
     GRID_CELLS,
+    PLANS,
+    SEGMENTS,
     write_city,
 )
 
@@ -24,6 +26,8 @@ SHEETS: tuple[tuple[What, str], ...] = (
     ("components", COMPONENTS),
     ("duties", DUTIES),
     ("devices", DEVICES),
+    ("segments", SEGMENTS),
+    ("plans", PLANS),
 )
 
 
@@ -38,6 +42,8 @@ def test_the_generated_city_is_imported_whole(
         len(city.components),
         len(city.duties),
         len(city.devices),
+        len(city.segments),
+        len(city.plans),
     )
     with psycopg.connect(database, autocommit=True) as conn:
         for (what, name), size in zip(SHEETS, sizes, strict=True):
