@@ -19,6 +19,7 @@ _SHEETS: Final = (
     ("duties", city_files.DUTIES),
     ("components", city_files.COMPONENTS),
     ("devices", city_files.DEVICES),
+    ("links", city_files.LINKS),
     ("segments", city_files.SEGMENTS),
     ("plans", city_files.PLANS),
 )

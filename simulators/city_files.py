@@ -9,12 +9,14 @@ from typing import Any, Final
 from core.errors import ConfigError
 from simulators.city import City
 from simulators.city_devices import CityDevice
+from simulators.hydrology import waters
 
 DEPARTMENTS: Final = "departments.csv"
 GRID_CELLS: Final = "grid_cells.geojson"
 COMPONENTS: Final = "components.csv"
 DUTIES: Final = "duties.csv"
 DEVICES: Final = "devices.csv"
+LINKS: Final = "links.csv"
 SEGMENTS: Final = "segments.csv"
 PLANS: Final = "plans.csv"
 _DEVICE_COLUMNS: Final = (
@@ -72,6 +74,14 @@ def write_city(city: City, folder: Path) -> None:
         ((each.category, each.class_code, "", each.dept_code) for each in city.duties),
     )
     _write_rows(folder / DEVICES, _DEVICE_COLUMNS, (_device_row(each) for each in city.devices))
+    _write_rows(
+        folder / LINKS,
+        ("child", "parent", "kind", "effect"),
+        (
+            (each.child, each.parent, each.kind, each.effect)
+            for each in waters(city.devices).links()
+        ),
+    )
     _write_rows(
         folder / SEGMENTS,
         ("segment_code", "name", "path"),

@@ -11,7 +11,7 @@ from cityhub.commands import Commands, add_command, add_group, add_json
 if TYPE_CHECKING:
     from core.settings import Settings
 
-_SHEETS = ("departments", "grid", "components", "devices", "duties", "segments", "plans")
+_SHEETS = ("departments", "grid", "components", "devices", "duties", "segments", "plans", "links")
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "  cityhub import grid cells.geojson --dry-run\n"
         "  cityhub import devices devices.csv --json\n"
         "  cityhub import devices --template > devices.csv\n"
-        "order: departments, grid, duties, components, devices, segments, plans",
+        "order: departments, grid, duties, components, devices, links, segments, plans",
     )
     for what in _SHEETS:
         parser = add_command(group, what, _import, f"import {what}")

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from core.model import Text
 from devices.intake.fields import Field
 
-What = Literal["departments", "grid", "components", "devices", "duties", "segments", "plans"]
+What = Literal[
+    "departments", "grid", "components", "devices", "duties", "segments", "plans", "links"
+]
 Values = Mapping[str, Any]
 Complaint = tuple[str, Text]
 """A column, empty for the row, and what is wrong with it."""

@@ -18,6 +18,7 @@ from devices.intake.columns import (
     check_place,
 )
 from devices.intake.fields import Field, choice, json_object, number, text
+from devices.intake.links import LINKS
 from devices.intake.sheet import Complaint, Reference, Sheet, Values, What
 from devices.intake.work import SEGMENTS, plans
 from devices.limits import doubt_limits
@@ -121,4 +122,7 @@ DEVICES: Final = Sheet(
 
 def sheets(zone: tzinfo) -> dict[What, Sheet]:
     """Return the sheets; times without a zone are in ``zone``."""
-    return {sheet.what: sheet for sheet in (*PLACES, duties(zone), DEVICES, SEGMENTS, plans(zone))}
+    return {
+        sheet.what: sheet
+        for sheet in (*PLACES, duties(zone), DEVICES, LINKS, SEGMENTS, plans(zone))
+    }
