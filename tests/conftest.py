@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -99,6 +100,27 @@ def database(server_url: str, template: str) -> Iterator[str]:
             f"@{parts['host']}:{parts.get('port', 5432)}/{name}"
         )
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def further_database(database: str) -> Iterator[Callable[[], str]]:
+    """Makes databases like the first one, as it stands, dropped afterwards."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = f"cityhub_test_{uuid4().hex}"
+        home, first = database.rpartition("/")[::2]
+        with psycopg.connect(f"{home}/postgres", autocommit=True) as conn:
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            conn.execute(copy.format(sql.Identifier(name), sql.Identifier(first)))
+            try:
+                yield f"{home}/{name}"
+            finally:
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+                conn.execute(drop.format(sql.Identifier(name)))
+
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(made())
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ Scaled, the clock runs a thousand times as fast and nobody waits for anybody.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from alerts.engine import step
 from analytics.silence import sweep
 from analytics.stages import build_stages
 from core.clock import Clock, ManualClock, ScaledClock, SystemClock
-from core.db import open_pool
+from core.db import Pool, open_pool
 from core.model import from_micros, to_micros
 from core.recording import Recorded, Recording, RecordingWriter
 from core.settings import Ingest
@@ -42,6 +43,7 @@ from simulators.stream import Stream
 
 START: Final = to_micros(datetime(2026, 5, 4, tzinfo=UTC))
 LATENCY_US: Final = 400_000
+_HOUR_US: Final = 3_600_000_000
 SHEETS: Final[tuple[tuple[What, str], ...]] = (
     ("departments", DEPARTMENTS),
     ("grid", GRID_CELLS),
@@ -121,27 +123,50 @@ async def _working(url: str, source: ReplaySource, clock: Clock) -> AsyncIterato
 
 
 async def run_in_lockstep(
-    url: str, path: Path, *, step_s: float, watch_silence: bool = True
+    url: str,
+    path: Path,
+    *,
+    step_s: float,
+    watch_silence: bool = True,
+    stops: Sequence[int] = (),
+    restarts: Sequence[int] = (),
+    hourly: Callable[[Pool, Clock], Awaitable[None]] | None = None,
 ) -> None:
-    """Take a recording through the hub, the clock jumping from one moment with work to the next."""
+    """Take a recording through the hub, the clock jumping from one moment with work to the next.
+
+    Args:
+        url: A migrated database with the city in it.
+        path: The recording.
+        step_s: How far the clock jumps at least, in seconds.
+        watch_silence: Look for silent devices at each stop.
+        stops: Further moments to stop at, microseconds, such as those of devices' own alarms.
+        restarts: When the ingest worker is ended and started anew, microseconds.
+        hourly: Done about once an hour.
+    """
     times = [message.at for message in Recording(path).read()]
     jump = round(step_s * 1e6)
     clock = ManualClock(from_micros(START))
-    source = ReplaySource(path=path, name="replay", clock=clock, paced=True, poll_s=0.001)
-    async with open_pool(url, 2, name="lockstep") as pool, _working(url, source, clock):
-        done = 0
-        while done < len(times):
-            now = -(-times[done] // jump) * jump
-            clock.advance((now - clock.micros()) / 1e6)
-            while done < len(times) and times[done] <= now:
-                done += 1
-            async with asyncio.timeout(60):
-                while source.position < done:
-                    await asyncio.sleep(0.001)
-            if watch_silence:
-                await sweep(pool, clock)
-            while await step(pool, clock, "webhook"):
-                pass
+    done, hour = 0, START
+    async with open_pool(url, 2, name="lockstep") as pool:
+        for until in (*sorted(restarts), times[-1] + jump):
+            source = ReplaySource(path=path, name="replay", clock=clock, paced=True, poll_s=0.001)
+            async with _working(url, source, clock):
+                while done < len(times) and times[done] <= until:
+                    now = -(-times[done] // jump) * jump
+                    at = bisect_left(stops, times[done])
+                    now = min([now, *stops[at : at + 1]])
+                    clock.advance((now - clock.micros()) / 1e6)
+                    done = bisect_right(times, now)
+                    async with asyncio.timeout(60):
+                        while source.position < done:
+                            await asyncio.sleep(0.001)
+                    if watch_silence:
+                        await sweep(pool, clock)
+                    while await step(pool, clock, "webhook"):
+                        pass
+                    if hourly is not None and now - hour >= _HOUR_US:
+                        hour = now
+                        await hourly(pool, clock)
 
 
 async def run_scaled(url: str, path: Path, *, speed: float) -> None:

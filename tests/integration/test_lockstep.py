@@ -4,14 +4,10 @@ The reduced runs stand in the normal suite; the week and the day at a thousandfo
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from simulators.city import City
 from tests.lockstep import (
@@ -33,27 +29,6 @@ SCALED_HOURS = float(os.environ.get("CITYHUB_TEST_REPLAY_HOURS", "24"))
 @pytest.fixture(scope="module")
 def city() -> City:
     return small_city()
-
-
-@pytest.fixture
-def further_database(database: str) -> Iterator[Callable[[], str]]:
-    """Makes databases like the first one, as it stands, dropped afterwards."""
-
-    @contextmanager
-    def made() -> Iterator[str]:
-        name = f"cityhub_test_{uuid4().hex}"
-        home, first = database.rpartition("/")[::2]
-        with psycopg.connect(f"{home}/postgres", autocommit=True) as conn:
-            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-            conn.execute(copy.format(sql.Identifier(name), sql.Identifier(first)))
-            try:
-                yield f"{home}/{name}"
-            finally:
-                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-                conn.execute(drop.format(sql.Identifier(name)))
-
-    with ExitStack() as stack:
-        yield lambda: stack.enter_context(made())
 
 
 async def replayed_twice(

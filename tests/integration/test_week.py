@@ -1,0 +1,98 @@
+"""A week of the city through the whole hub, held against what really happened.
+
+``scripts/test --week`` prints the score: every scene with its delay, false findings a device-day,
+and that a restart in the middle changes nothing. The reduced run stands in the normal suite.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.recording import Recording
+from simulators.city import City
+from simulators.score_hub import tabulate
+from tests.lockstep import (
+    LATENCY_US,
+    START,
+    alarms_of,
+    findings_of,
+    rows_of,
+    run_in_lockstep,
+    settle,
+)
+from tests.week import (
+    HOUR_US,
+    Traffic,
+    findings_per_device_day,
+    judged,
+    record_week,
+    tidy,
+    week_city,
+)
+
+
+@pytest.fixture(scope="module")
+def city() -> City:
+    return week_city()
+
+
+async def take(url: str, traffic: Traffic, *, step_s: float, restarts: list[int]) -> None:
+    """Take a week's traffic through the hub, stopping at each alarm of a device's own."""
+    own = [m.at for m in Recording(traffic.path).read() if m.topic.endswith(b"/event")]
+    await run_in_lockstep(
+        url, traffic.path, step_s=step_s, stops=own, restarts=restarts, hourly=tidy
+    )
+
+
+async def test_a_few_scenes_are_found_and_a_restart_changes_nothing(
+    city: City, tmp_path: Path, database: str, further_database: Callable[[], str]
+) -> None:
+    traffic = record_week(city, tmp_path, hours=8, scenes=True)
+    settle(database, city, tmp_path)
+    second = further_database()
+    await take(database, traffic, step_s=300, restarts=[])
+    await take(second, traffic, step_s=300, restarts=[START + 4 * HOUR_US + LATENCY_US])
+    score = judged(database, traffic)
+    assert score.expectations
+    assert [each for each in score.expectations if each.failing] == [], tabulate(score)
+    assert score.count("forbidden") == 0, tabulate(score)
+    assert rows_of(database) == rows_of(second)
+    assert findings_of(database) == findings_of(second)
+    assert alarms_of(database) == alarms_of(second)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2700)
+async def test_a_week_with_scenes_and_without(
+    city: City,
+    tmp_path: Path,
+    database: str,
+    further_database: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hours = 168.0
+    settle(database, city, tmp_path)
+    restarted, quiet = further_database(), further_database()
+    traffic = record_week(city, tmp_path, hours=hours, scenes=True)
+    still = record_week(city, tmp_path, hours=hours, scenes=False)
+    await take(database, traffic, step_s=120, restarts=[])
+    await take(restarted, traffic, step_s=120, restarts=[START + 84 * HOUR_US + LATENCY_US])
+    await take(quiet, still, step_s=120, restarts=[])
+    score, calm = judged(database, traffic), judged(quiet, still)
+    rate, by = findings_per_device_day(quiet, hours)
+    with capsys.disabled():
+        print(f"\n\nA week with scenes: {traffic.messages} messages of {score.devices} devices")
+        print(", ".join(f"{name} {count}" for name, count in sorted(traffic.played.items())))
+        for name, why in traffic.left_out.items():
+            print(f"left out: {name}: {why}")
+        print(tabulate(score))
+        print(f"\nA week without scenes: {still.messages} messages")
+        print(f"{rate:.4f} findings a device-day: {by}")
+        print(tabulate(calm))
+    assert rows_of(database) == rows_of(restarted)
+    assert findings_of(database) == findings_of(restarted)
+    assert alarms_of(database) == alarms_of(restarted)
+    assert [each for each in score.expectations if each.failing] == []
+    assert score.count("forbidden") == 0
+    assert calm.count("false") <= 0.01 * calm.devices * calm.days
