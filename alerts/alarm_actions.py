@@ -16,11 +16,10 @@ from alerts.message import Evidence
 from alerts.roster import role_of
 from alerts.staff import Filing, Outcome, Staff, act_of
 from alerts.standing import drop_shelves, put_on_shelf
-from alerts.suppression import Shade, check_shelf, cover, release
+from alerts.suppression import Shade, check_shelf, cover, unshelve
 from core.db import Connection
-from core.errors import ConflictError, NotFoundError
+from core.errors import NotFoundError
 from core.failpoint import passing
-from core.model import Text
 
 
 class AlarmActions(Staff):
@@ -111,10 +110,8 @@ class AlarmActions(Staff):
         async with acting(self._pool, act, self._clock.now()) as conn:
             item = await self._lock(conn, alarm_id)
             await check_version(conn, act, version, item.alarm.version, self._office)
-            if item.alarm.suppression is not Suppression.SHELVED:
-                raise ConflictError(Text("该告警未搁置", "this alarm is not shelved"))
+            freed = unshelve(item.alarm, self._clock.now())
             await drop_shelves(conn, [_key(item)])
-            freed = release(item.alarm, self._clock.now())
             return await self._save(conn, act, item, *freed)
 
     async def _on_alarm(

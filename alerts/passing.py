@@ -140,7 +140,9 @@ def tick(alarm: Alarm, ladder: Ladder, now: datetime) -> tuple[Alarm, list[Event
 
 def postpone(alarm: Alarm, now: datetime) -> Alarm:
     """Return it as if people were told now, since a summary has just named it."""
-    return replace(alarm, notified_at=now) if alarm.notified_at else alarm
+    if alarm.ack_state is Ack.ACKED or alarm.notified_at is None:
+        return alarm
+    return replace(alarm, notified_at=now)
 
 
 def mark_data(alarm: Alarm, *, silent: bool) -> tuple[Alarm, list[Event]]:

@@ -110,7 +110,7 @@ def under(alarm: Alarm, shade: Shade | None) -> Alarm:
 
 def afresh(alarm: Alarm, shade: Shade | None) -> Alarm:
     """Return one that opens again under what stands over it now."""
-    if alarm.suppression is not Suppression.SUPPRESSED:
+    if alarm.suppression is not Suppression.SUPPRESSED or alarm.severity is Severity.RED:
         alarm = _freed(alarm)
     return under(alarm, shade)
 
@@ -124,6 +124,21 @@ def release(alarm: Alarm, now: datetime, reason: str = "") -> tuple[Alarm, list[
         alarm = told(alarm, now)
     loud = going_on and alarm.is_told
     return alarm, [Event(_LEFT[before], before, Suppression.NONE, reason or None, loud=loud)]
+
+
+def unshelve(alarm: Alarm, now: datetime) -> tuple[Alarm, list[Event]]:
+    """Return it off the shelf, by somebody's hand.
+
+    Raises:
+        ConflictError: It is not shelved, or over: the shelf then waits for the next occurrence.
+    """
+    if alarm.is_final:
+        raise ConflictError(
+            Text("告警已结束，不能再改", "the alarm is over and can no longer change")
+        )
+    if alarm.suppression is not Suppression.SHELVED:
+        raise ConflictError(Text("该告警未搁置", "this alarm is not shelved"))
+    return release(alarm, now)
 
 
 def inhibit(alarm: Alarm, by: str, reason: str) -> tuple[Alarm, list[Event]]:

@@ -5,6 +5,8 @@ checks the state and the version it is given, appends to the event log and to ``
 :class:`core.errors.ConflictError` with a sentence that says who acted first.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 
@@ -45,6 +47,39 @@ class Actions(Protocol):
         self, alarm_id: int, *, actor: str, reason: str, version: int | None = None
     ) -> Outcome:
         """Release a latched alarm whose condition is over."""
+
+    async def shelve(
+        self,
+        alarm_id: int,
+        *,
+        actor: str,
+        reason: str,
+        minutes: float,
+        once: bool = False,
+        version: int | None = None,
+    ) -> Outcome:
+        """Keep an alarm quiet for a while (搁置), within the limits of the actor's role."""
+
+    async def unshelve(self, alarm_id: int, *, actor: str, version: int | None = None) -> Outcome:
+        """Take an alarm off the shelf."""
+
+    async def open_window(
+        self,
+        *,
+        actor: str,
+        scope: str,
+        targets: Sequence[str],
+        reason: str,
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        order_no: str | None = None,
+    ) -> Outcome:
+        """Take devices out of service for a while (检修窗口)."""
+
+    async def end_window(
+        self, window_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """End a maintenance window before its time."""
 
     async def file(self, alarm_id: int, *, actor: str, version: int | None = None) -> Filing:
         """Make a case (立案) of the alarm's incident."""

@@ -38,6 +38,7 @@ from api.routers import (
     quarantine,
     rules,
     stream,
+    windows,
 )
 from core.clock import Clock
 from core.db import Pool
@@ -64,6 +65,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     kinds.router,
     devices.router,
     alarms.router,
+    windows.router,
     incidents.router,
     cases.router,
     outbox.router,

@@ -47,6 +47,17 @@ def finding(device_no: int, **changes: Any) -> Finding:
     return replace(base, **changes)
 
 
+_EMPTY: Final = """
+SET session_replication_role = replica; -- the log of events may not be emptied otherwise
+TRUNCATE hub.event_log, hub.event_head, hub.outbox, hub.work_order, hub.case, hub.alarm,
+    hub.alarm_pending, hub.incident, hub.finding, hub.cursor, hub.device_seen, hub.device,
+    hub.component, hub.grid_cell, hub.department, hub.audit, hub.duty, hub.shelf,
+    hub.maintenance_window, hub.case_count, hub.vigil, hub.outage, hub.roster, hub.staff
+    RESTART IDENTITY CASCADE;
+RESET session_replication_role
+"""
+
+
 @dataclass
 class Desk:
     """The database of a test, with a clock that the test moves."""
@@ -58,6 +69,10 @@ class Desk:
     async def settle_city(self) -> None:
         async with self.pool.connection() as conn:
             await conn.execute(_CITY)
+
+    async def empty(self) -> None:
+        """Forget everything, so that one test may begin anew."""
+        await self.run(_EMPTY)
 
     async def device(
         self, device_id: str = "MH-1", kind: str = "manhole_cover", **columns: Any

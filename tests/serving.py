@@ -30,6 +30,7 @@ class Done:
     version: int
     event_id: int
     case_no: str | None = None
+    window_id: int | None = None
 
 
 @dataclass
@@ -51,6 +52,28 @@ class FakeActions:
         self, alarm_id: int, *, actor: str, reason: str, version: int | None = None
     ) -> Done:
         return await self._do("reset_alarm", alarm_id, actor=actor, version=version, reason=reason)
+
+    async def shelve(
+        self,
+        alarm_id: int,
+        *,
+        actor: str,
+        reason: str,
+        minutes: float,
+        once: bool = False,
+        version: int | None = None,
+    ) -> Done:
+        facts = {"reason": reason, "minutes": minutes, "once": once}
+        return await self._do("shelve", alarm_id, actor=actor, version=version, **facts)
+
+    async def unshelve(self, alarm_id: int, *, actor: str, version: int | None = None) -> Done:
+        return await self._do("unshelve", alarm_id, actor=actor, version=version)
+
+    async def open_window(self, *, actor: str, scope: str, **facts: Any) -> Done:
+        return await self._do("open_window", scope, actor=actor, **facts)
+
+    async def end_window(self, window_id: int, *, actor: str, version: int | None = None) -> Done:
+        return await self._do("end_window", window_id, actor=actor, version=version)
 
     async def file(self, alarm_id: int, *, actor: str, version: int | None = None) -> "FiledDone":
         done = await self._do("file", alarm_id, actor=actor, version=version)
@@ -96,7 +119,8 @@ class FakeActions:
             text = Text("席位2已先行确认", "seat 2 was first: acknowledged")
             raise ConflictError(text, by="席位2", at=NOON)
         self.calls.append((action, target, facts))
-        return Done(version=7, event_id=len(self.calls))
+        window_id = 3 if action == "open_window" else None
+        return Done(version=7, event_id=len(self.calls), window_id=window_id)
 
 
 class FakeBench:

@@ -1,5 +1,6 @@
 """Alarms as pages: the list an operator works from, and one alarm with its history."""
 
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -7,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.deps import Looking
 from api.lite import words
-from api.lite.forms import Form, actor_of_form, field, needed, version_of
+from api.lite.forms import Form, actor_of_form, field, minutes_of, needed, version_of
 from api.lite.frame import Frame, Page
 from api.lite.level import badge, mark
 from api.lite.markup import Html, join, name, tag
@@ -91,7 +92,9 @@ async def act_on_alarm(
     caller: Caller,
     form: Form,
     alarm_id: AlarmId,
-    action: Literal["acknowledge", "undo-acknowledge", "reset", "file"],
+    action: Literal[
+        "acknowledge", "undo-acknowledge", "reset", "file", "shelve", "unshelve", "out-of-service"
+    ],
 ) -> RedirectResponse:
     """Carry out what a form asks for, then show where it was asked."""
     actions, version = page.hub.actions, version_of(form)
@@ -106,6 +109,24 @@ async def act_on_alarm(
             act = actions.reset_alarm(alarm_id, actor=actor, reason=reason, version=version)
         case "file":
             act = actions.file(alarm_id, actor=actor, version=version)
+        case "shelve":
+            act = actions.shelve(
+                alarm_id,
+                actor=actor,
+                reason=needed(form, "reason"),
+                minutes=minutes_of(form),
+                version=version,
+            )
+        case "unshelve":
+            act = actions.unshelve(alarm_id, actor=actor, version=version)
+        case "out-of-service":
+            act = actions.open_window(
+                actor=actor,
+                scope="device",
+                targets=[needed(form, "device", 64)],
+                reason=needed(form, "reason"),
+                ends_at=page.hub.clock.now() + timedelta(minutes=minutes_of(form)),
+            )
     await act
     back = "/lite" if form.get("back") == "list" else f"/lite/alarms/{alarm_id}"
     return RedirectResponse(f"{back}?said={action}", 303)
@@ -244,9 +265,40 @@ def _facts(page: Frame, row: Row) -> Html:
             if row["ack_state"] == "acked" and row["acked_by"]
             else None,
         ),
+        (words.QUIET, _quiet(page, row)),
         (words.REPEATS, row["repeat_count"] or None),
         (words.CASE, _case_link(page, row)),
     )
+
+
+def _quiet(page: Frame, row: Row) -> str | None:
+    """Return why nobody is told of it, and until when."""
+    if row["suppression"] == "none":
+        return None
+    until = row["suppress_until"]
+    reason = row["suppress_reason"] or row["suppressed_by"] or ""
+    return f"{reason} {page.say(words.QUIET_UNTIL)} {until:%m-%d %H:%M}Z" if until else reason
+
+
+def _quieting(page: Frame, row: Row, address: str, version: Html) -> list[Html]:
+    """Return the forms that keep it quiet, or end that."""
+    is_open = row["condition_state"] != "cleared" or (row["latched"] and row["reset_at"] is None)
+    if row["suppression"] == "shelved":
+        button = tag("button", page.say(words.UNSHELVE), class_="plain")
+        return [page.form(f"{address}/unshelve", version, button)]
+    if not is_open or row["suppression"] == "out_of_service":
+        return []
+    return [
+        page.form(
+            f"{address}/{action}",
+            version,
+            tag("input", type="hidden", name="device", value=row["device_id"]),
+            field(page, words.REASON, "reason"),
+            field(page, words.SHELVE_MINUTES, "minutes"),
+            tag("button", page.say(label), class_="plain"),
+        )
+        for action, label in (("shelve", words.SHELVE), ("out-of-service", words.OUT_OF_SERVICE))
+    ]
 
 
 def _actions(page: Frame, row: Row) -> Html:
@@ -273,6 +325,7 @@ def _actions(page: Frame, row: Row) -> Html:
                 tag("button", page.say(words.RESET), class_="plain"),
             )
         )
+    forms += _quieting(page, row, address, version)
     if not forms:
         return tag("p", page.say(words.NO_ACTIONS), class_="hint")
     return tag("div", *forms, class_="forms")

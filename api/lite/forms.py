@@ -15,6 +15,7 @@ from core.model import Text
 _INT4: Final = 10
 _LONGEST: Final = 2000
 _NAME: Final = 64
+_MONTH_MINUTES: Final = 30 * 24 * 60
 
 
 async def _checked(request: Request) -> Mapping[str, str]:
@@ -53,6 +54,20 @@ def needed(form: Mapping[str, str], key: str, most: int = _LONGEST) -> str:
             Text(f"请填写 1 至 {most} 个字。", f"Fill in the field, with at most {most} letters."),
         )
     return text
+
+
+def minutes_of(form: Mapping[str, str]) -> float:
+    """Return the whole minutes of a form, at most thirty days.
+
+    Raises:
+        Problem: 422, there are none.
+    """
+    text = form.get("minutes", "")
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= _MONTH_MINUTES):
+        raise Problem(
+            422, "invalid", Text("请填写整数分钟。", "Fill in a whole number of minutes.")
+        )
+    return int(text)
 
 
 def version_of(form: Mapping[str, str]) -> int | None:

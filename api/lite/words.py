@@ -59,6 +59,12 @@ ACKNOWLEDGE: Final = Text("确认", "Acknowledge")
 UNDO: Final = Text("撤销确认", "Undo")
 RESET: Final = Text("复位", "Reset")
 FILE: Final = Text("立案", "File a case")
+SHELVE: Final = Text("搁置", "Shelve")
+SHELVE_MINUTES: Final = Text("分钟", "Minutes")
+UNSHELVE: Final = Text("取消搁置", "Take off the shelf")
+OUT_OF_SERVICE: Final = Text("设备停用检修", "Take the device out of service")
+QUIET: Final = Text("抑制", "Kept quiet")
+QUIET_UNTIL: Final = Text("至", "until")
 REASON: Final = Text("理由", "Reason")
 DISPATCH: Final = Text("派遣", "Dispatch")
 DISPATCH_TO: Final = Text("派往单位", "To department")
@@ -188,6 +194,9 @@ SAID: Final = {
     "acknowledge": Text("已确认。", "Acknowledged."),
     "undo-acknowledge": Text("已撤销确认。", "Acknowledgement taken back."),
     "reset": Text("已复位。", "Reset."),
+    "shelve": Text("已搁置。", "Shelved."),
+    "unshelve": Text("已取消搁置。", "Off the shelf."),
+    "out-of-service": Text("设备已停用检修。", "The device is out of service."),
     "file": Text("已立案。", "Filed."),
     "dispatch": Text("已派遣。", "Dispatched."),
     "sign": Text("已签收。", "Signed for."),
@@ -227,6 +236,19 @@ DONE: Final = {
     "resumed": Text("再次触发", "came back"),
     "reopened": Text("重开", "reopened"),
     "cleared": Text("恢复", "cleared"),
+    "shelved": Text("搁置", "shelved"),
+    "unshelved": Text("取消搁置", "off the shelf"),
+    "suppressed": Text("设计抑制", "suppressed by its cause"),
+    "unsuppressed": Text("解除抑制", "no longer suppressed"),
+    "out_of_service": Text("停用", "out of service"),
+    "in_service": Text("恢复使用", "in service again"),
+    "flapping": Text("抖动", "flapping"),
+    "steady": Text("抖动结束", "steady again"),
+    "stale": Text("滞留", "stale"),
+    "data_stale": Text("设备失联，数据过期", "device silent: data is stale"),
+    "data_fresh": Text("设备恢复通信", "device heard again"),
+    "escalated": Text("升级通知", "escalated"),
+    "retired": Text("停用规则或设备，自动结束", "ended with its rule or device"),
     "acknowledged": Text("确认", "acknowledged"),
     "ack_undone": Text("撤销确认", "acknowledgement undone"),
     "reset": Text("复位", "reset"),
@@ -268,6 +290,7 @@ MARKS: Final = {
     "clock_suspect": Text("时钟存疑", "clock suspect"),
     "data_stale": Text("数据过期", "data stale"),
     "flapping": Text("抖动", "flapping"),
+    "fleeting": Text("瞬时", "fleeting"),
     "stale": Text("滞留", "standing"),
     "retroactive": Text("追溯", "in hindsight"),
 }

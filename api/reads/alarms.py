@@ -76,6 +76,10 @@ class Alarm(Shape):
     condition_state: str
     ack_state: str
     suppression: str
+    suppressed_by: str | None
+    """``shelf``, ``window:7``, ``device`` (in the registry), or an incident."""
+    suppress_until: Instant | None
+    suppress_reason: str | None
     latched: bool
     severity: int
     """4 red, 3 orange, 2 yellow, 1 blue."""
@@ -116,6 +120,7 @@ class Alarm(Shape):
     chatter_count: int
     reopen_count: int
     flapping: bool
+    fleeting: bool
     stale: bool
     data_stale: bool
     unconfirmed: bool

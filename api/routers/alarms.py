@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
+from pydantic import ConfigDict, Field
 
 from api.deps import Looking
 from api.paging import After, Limit, Page, read_token
@@ -12,7 +13,7 @@ from api.policy import Policy, allow
 from api.problems import missing
 from api.reads.alarms import Alarm, AlarmFilter, list_alarms, read_alarm
 from api.reads.events import Event, events_of
-from api.routers.doing import Acted, By, Doing, Filed, Reasoned
+from api.routers.doing import Acted, Doing, Filed, MaybeBy, Reasoned
 from api.store import Row
 from core.model import Text
 
@@ -71,12 +72,10 @@ async def alarm(look: Looking, alarm_id: AlarmId) -> Row:
 async def acknowledge(
     doing: Doing,
     alarm_id: AlarmId,
-    body: Annotated[By | None, Body()] = None,
+    body: MaybeBy = None,
 ) -> JSONResponse:
     """Say that a person has seen it; stops sound and escalation, not the clocks of its case."""
-    return await doing.answer(
-        lambda: doing.actions.acknowledge(alarm_id, actor=doing.actor(body), version=doing.version),
-    )
+    return await doing.do(doing.actions.acknowledge, alarm_id, body)
 
 
 @router.post(
@@ -86,14 +85,10 @@ async def acknowledge(
 async def undo_acknowledge(
     doing: Doing,
     alarm_id: AlarmId,
-    body: Annotated[By | None, Body()] = None,
+    body: MaybeBy = None,
 ) -> JSONResponse:
     """Take an acknowledgement back, within seconds of it."""
-    return await doing.answer(
-        lambda: doing.actions.undo_acknowledge(
-            alarm_id, actor=doing.actor(body), version=doing.version
-        ),
-    )
+    return await doing.do(doing.actions.undo_acknowledge, alarm_id, body)
 
 
 @router.post("/{alarm_id}/reset", summary="Reset a latched alarm 复位", response_model=Acted)
@@ -104,11 +99,7 @@ async def reset(
     body: Reasoned,
 ) -> JSONResponse:
     """Release a latched alarm whose condition is over; needs a reason."""
-    return await doing.answer(
-        lambda: doing.actions.reset_alarm(
-            alarm_id, actor=doing.actor(body), reason=body.reason, version=doing.version
-        ),
-    )
+    return await doing.do(doing.actions.reset_alarm, alarm_id, body)
 
 
 @router.post("/{alarm_id}/file", summary="File a case 立案", response_model=Filed)
@@ -116,9 +107,33 @@ async def reset(
 async def file(
     doing: Doing,
     alarm_id: AlarmId,
-    body: Annotated[By | None, Body()] = None,
+    body: MaybeBy = None,
 ) -> JSONResponse:
     """Make a case of the alarm's incident."""
-    return await doing.answer(
-        lambda: doing.actions.file(alarm_id, actor=doing.actor(body), version=doing.version),
+    return await doing.do(doing.actions.file, alarm_id, body)
+
+
+class Shelving(Reasoned):
+    """For how long an alarm is kept quiet, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "施工单位在场", "minutes": 60}]},
     )
+
+    minutes: float = Field(gt=0, le=480, description="Operators at most 120, red at most 30.")
+    once: bool = Field(default=False, description="It ends with the condition, if that is sooner.")
+
+
+@router.post("/{alarm_id}/shelve", summary="Shelve 搁置", response_model=Acted)
+@allow(Policy.STAFF)
+async def shelve(doing: Doing, alarm_id: AlarmId, body: Shelving) -> JSONResponse:
+    """Keep an alarm quiet for a while; it is judged and logged, and told again if it goes on."""
+    return await doing.do(doing.actions.shelve, alarm_id, body)
+
+
+@router.post("/{alarm_id}/unshelve", summary="Unshelve", response_model=Acted)
+@allow(Policy.STAFF)
+async def unshelve(doing: Doing, alarm_id: AlarmId, body: MaybeBy = None) -> JSONResponse:
+    """Take an alarm off the shelf."""
+    return await doing.do(doing.actions.unshelve, alarm_id, body)

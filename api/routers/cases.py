@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict
@@ -24,7 +24,7 @@ from api.reads.cases import (
 )
 from api.reads.events import Event, events_of
 from api.routers.alarms import Severities
-from api.routers.doing import Acted, By, Doing, Name, Reasoned, Sentence
+from api.routers.doing import Acted, By, Doing, MaybeBy, Name, Reasoned, Sentence
 from api.store import Row
 from core.model import Text
 
@@ -122,11 +122,7 @@ async def dispatch(
     body: Dispatching,
 ) -> JSONResponse:
     """Send a case to a department: makes its work order and acknowledges its alarms."""
-    return await doing.answer(
-        lambda: doing.actions.dispatch(
-            case_no, actor=doing.actor(body), dept=body.dept, version=doing.version
-        ),
-    )
+    return await doing.do(doing.actions.dispatch, case_no, body)
 
 
 @router.post("/{case_no}/sign", summary="Sign for the work order 签收", response_model=Acted)
@@ -134,12 +130,10 @@ async def dispatch(
 async def sign(
     doing: Doing,
     case_no: CaseNo,
-    body: Annotated[By | None, Body()] = None,
+    body: MaybeBy = None,
 ) -> JSONResponse:
     """Take the work order on."""
-    return await doing.answer(
-        lambda: doing.actions.sign(case_no, actor=doing.actor(body), version=doing.version),
-    )
+    return await doing.do(doing.actions.sign, case_no, body)
 
 
 @router.post("/{case_no}/arrive", summary="Arrive on site 到场", response_model=Acted)
@@ -147,12 +141,10 @@ async def sign(
 async def arrive(
     doing: Doing,
     case_no: CaseNo,
-    body: Annotated[By | None, Body()] = None,
+    body: MaybeBy = None,
 ) -> JSONResponse:
     """Say that the crew is on site."""
-    return await doing.answer(
-        lambda: doing.actions.arrive(case_no, actor=doing.actor(body), version=doing.version)
-    )
+    return await doing.do(doing.actions.arrive, case_no, body)
 
 
 @router.post("/{case_no}/feedback", summary="Report the work done 反馈", response_model=Acted)
@@ -163,11 +155,7 @@ async def feedback(
     body: Feedback,
 ) -> JSONResponse:
     """Say what was done; the case then waits for verification."""
-    return await doing.answer(
-        lambda: doing.actions.feedback(
-            case_no, actor=doing.actor(body), note=body.note, version=doing.version
-        ),
-    )
+    return await doing.do(doing.actions.feedback, case_no, body)
 
 
 @router.post("/{case_no}/return", summary="Return a wrong dispatch 退办", response_model=Acted)
@@ -178,11 +166,7 @@ async def return_(
     body: Reasoned,
 ) -> JSONResponse:
     """Give a wrongly dispatched case back; needs a reason."""
-    return await doing.answer(
-        lambda: doing.actions.return_(
-            case_no, actor=doing.actor(body), reason=body.reason, version=doing.version
-        ),
-    )
+    return await doing.do(doing.actions.return_, case_no, body)
 
 
 @router.post("/{case_no}/verify", summary="Verify 核查", response_model=Acted)
@@ -193,12 +177,4 @@ async def verify(
     body: Verdict,
 ) -> JSONResponse:
     """Judge the work on site: a pass closes the case, a failure sends it back for rework."""
-    return await doing.answer(
-        lambda: doing.actions.verify(
-            case_no,
-            actor=doing.actor(body),
-            passed=body.passed,
-            note=body.note,
-            version=doing.version,
-        ),
-    )
+    return await doing.do(doing.actions.verify, case_no, body)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Body, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -43,6 +43,10 @@ class Reasoned(By):
     )
 
     reason: Sentence
+
+
+MaybeBy = Annotated[By | None, Body()]
+"""The body of an action that needs no more than who acts."""
 
 
 class Acted(Shape):
@@ -89,6 +93,21 @@ class Deed:
             return self.caller.name
         return body.actor
 
+    async def do(
+        self, act: Callable[..., Awaitable[Outcome]], target: int | str, body: By | None = None
+    ) -> JSONResponse:
+        """Carry out an action, and answer.
+
+        Args:
+            act: One of :attr:`actions`; its arguments have the names of the body's fields.
+            target: What it is done to.
+            body: What the caller sent.
+        """
+        wanted = body.model_dump(exclude={"actor"}) if body else {}
+        return await self.answer(
+            lambda: act(target, actor=self.actor(body), version=self.version, **wanted)
+        )
+
     async def answer(
         self, act: Callable[[], Awaitable[Outcome | Mapping[str, Any]]]
     ) -> JSONResponse:
@@ -110,8 +129,9 @@ class Deed:
 
 def _told(outcome: Outcome) -> dict[str, Any]:
     told: dict[str, Any] = {"version": outcome.version, "event_id": outcome.event_id}
-    if (case_no := getattr(outcome, "case_no", None)) is not None:
-        told["case_no"] = case_no
+    for made in ("case_no", "window_id"):
+        if (number := getattr(outcome, made, None)) is not None:
+            told[made] = number
     return told
 
 

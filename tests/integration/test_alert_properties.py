@@ -20,13 +20,6 @@ from core.model import Edge, Severity
 from tests.desk import NOON, Desk, finding, later
 
 DEVICES = 2
-EMPTY = """
-SET session_replication_role = replica; -- the log of events may not be emptied otherwise
-TRUNCATE hub.event_log, hub.event_head, hub.outbox, hub.work_order, hub.case, hub.alarm,
-    hub.alarm_pending, hub.incident, hub.finding, hub.cursor, hub.device_seen, hub.device,
-    hub.component, hub.grid_cell, hub.department, hub.audit, hub.duty RESTART IDENTITY CASCADE;
-RESET session_replication_role
-"""
 CHAIN = """
 SELECT count(*) FROM (
     SELECT prev_hash, hash, lag(hash, 1, '\\x'::bytea) OVER (ORDER BY event_id) AS before,
@@ -74,7 +67,7 @@ class World:
         self.devices: list[int] = []
 
     async def begin(self) -> None:
-        await self.desk.run(EMPTY)
+        await self.desk.empty()
         await self.desk.settle_city()
         self.devices = [await self.desk.cover(f"MH-{n}") for n in range(DEVICES)]
 

@@ -34,6 +34,7 @@ def addresses() -> Iterator[tuple[str, str, Policy]]:
         "incident_id": "1",
         "quarantine_id": "1",
         "outbox_id": "1",
+        "window_id": "1",
         "code": "1411820102000001",
         "action": "sign",
         "kind": "manhole_cover",

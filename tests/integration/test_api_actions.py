@@ -21,6 +21,8 @@ ALL: list[tuple[str, dict[str, Any], str]] = [
     ("/api/v1/alarms/5/undo-acknowledge", {}, "undo_acknowledge"),
     ("/api/v1/alarms/5/reset", {"reason": "现场核实"}, "reset_alarm"),
     ("/api/v1/alarms/5/file", {}, "file"),
+    ("/api/v1/alarms/5/shelve", {"reason": "施工", "minutes": 60, "once": True}, "shelve"),
+    ("/api/v1/alarms/5/unshelve", {}, "unshelve"),
     ("/api/v1/cases/FY-1/dispatch", {"dept": "SZ"}, "dispatch"),
     ("/api/v1/cases/FY-1/sign", {}, "sign"),
     ("/api/v1/cases/FY-1/arrive", {}, "arrive"),
