@@ -11,6 +11,7 @@ export type Case = Shapes["Case"];
 export type OneCase = Shapes["OneCase"];
 export type Entry = Shapes["Event"];
 export type Meta = Shapes["Meta"];
+export type Metric = Shapes["MetricShape"];
 export type Kind = Shapes["Kind"];
 export type Department = Shapes["Department"];
 export type Device = Shapes["Device"];

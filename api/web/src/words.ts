@@ -97,6 +97,7 @@ const WORDS = {
   nearest: ["附近车辆与人员", "Nearest vehicles and workers"],
   noNearest: ["2 公里内无车辆或人员。", "No vehicle or worker within 2 km."],
   caseNo: ["案件号", "Case"],
+  orders: ["任务单", "Work orders"],
   deadline: ["处置截止", "Due"],
   left: ["剩余", "left"],
   late: ["超期", "late"],

@@ -43,7 +43,7 @@ export interface CityMap {
 
 const FIT = [24, 24, 24, 24];
 const NEAR_RESOLUTION = 3; // metres a pixel; below, names and single movers are shown
-const MOVING_RESOLUTION = 12;
+const MOVING_RESOLUTION = 4; // above, movers would be noise
 const HIT_PIXELS = 12;
 const FLY_MS = 250;
 
