@@ -66,6 +66,7 @@ BROKEN_RECORDS: Final[dict[str, list[bytes]]] = {
     "bad_seq": [
         b'{"seq":-1,"tilt":1}',
         b'{"seq":1.5,"tilt":1}',
+        b'{"seq":9007199254740993.0,"tilt":1}',
         b'{"seq":"1","tilt":1}',
         b'{"seq":9223372036854775808,"tilt":1}',
         b'{"seq":true,"tilt":1}',

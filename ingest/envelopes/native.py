@@ -26,6 +26,7 @@ FARTHEST: Final = 10**18
 """Microseconds: a device time beyond is cut to it. It is not believed anyhow."""
 _LARGEST_REAL: Final = 3.4028235677973366e38  # rounds to infinity as a real from here on
 _MAX_SEQ: Final = 2**63 - 1
+_EXACT_FLOATS: Final = 2**53  # from here on a number with a point has lost its last digits
 _MAX_DIGITS: Final = 400  # of a whole number; a double has 309
 _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -290,7 +291,7 @@ def _stamp(fields: Mapping[str, Any]) -> Stamp:
     if not isinstance(history, bool):
         raise PayloadError("wrong_type", "h")
     seq = fields.get("seq")
-    if isinstance(seq, float) and seq.is_integer():
+    if isinstance(seq, float) and seq.is_integer() and seq < _EXACT_FLOATS:
         seq = int(seq)  # JSON knows one kind of number: 41.0 is 41
     if seq is not None and (type(seq) is not int or not 0 <= seq <= _MAX_SEQ):
         raise PayloadError("bad_seq", str(seq)[:64])

@@ -199,6 +199,16 @@ def test_large_counters_and_microseconds_keep_every_digit() -> None:
     assert rows.seq.tolist() == [2**63 - 1]
 
 
+@pytest.mark.parametrize("written", [b"41", b"41.0", b"4.1e1", b"410e-1"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_whole_number_may_be_written_with_a_point(written: bytes, fast: bool) -> None:
+    work = decode(b'{"t":%d.0,"seq":%b,"q":2.0,"tilt":1}' % (NOON_MS, written), fast=fast)
+    assert not work.refused
+    (rows,) = work.rows
+    assert (rows.batch.seq.tolist(), rows.batch.ts.tolist()) == ([41], [NOON_MICROS])
+    assert rows.batch.quality.tolist() == [int(Quality.SENSOR_FAULT)]
+
+
 def test_one_bad_record_leaves_its_message_alone() -> None:
     good = [b'{"t":%d,"seq":%d,"tilt":1}' % (NOON_MS, i) for i in range(4)]
     work = decode(b"[%b]" % b",".join([*good[:2], b'{"tilt":"x"}', *good[2:]]))
