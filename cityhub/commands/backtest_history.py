@@ -60,7 +60,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds after a label's end in which a finding still belongs to it (3600)",
     )
-    history.add_argument("--json", action="store_true", help="print JSON, for programs")
+    history.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="JSON for programs: print, or to a file",
+    )
 
 
 def run(settings: "Settings", arguments: argparse.Namespace) -> int:

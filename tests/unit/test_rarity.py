@@ -251,8 +251,8 @@ def test_a_jump_is_explained_by_value_expectation_band_and_feature() -> None:
     stages = make_stages(mute_s=259_200)
     (found,) = [f for f in run(stages, rows) if f.ts == rows[1_160].ts]
     assert (found.rule_id, found.detector, found.edge) == ("unusual", "rarity", Edge.OPEN)
-    assert (found.value, found.unit, found.limit) == (120.0, "A", FULL.suspicion)
-    assert found.score > FULL.suspicion
+    assert (found.value, found.unit, found.limit) == (120.0, "A", FULL.candidate)
+    assert found.score > FULL.candidate
     assert {"lo", "hi", "z", "feature", "rows"} <= found.detail.keys()
     assert found.detail["rows"] == 1_160
     assert found.detail["z"] > 5
