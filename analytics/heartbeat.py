@@ -1,8 +1,9 @@
 """Who has fallen silent (失联): a pure judgement over the fleet, with what was said before.
 
-A device is silent when nothing was heard of it for longer than three of its intervals. The count
-starts at its last contact, or when the hub could hear again if that is later: the hub being deaf is
-not the fleet being dead. A device that was never heard is not judged at all; it may lie in its box,
+A device is silent when nothing was heard of it for longer than three of its periods, and longer
+than one period and three times its own jitter (:mod:`.periods` learns both). The count starts at
+its last contact, or when the hub could hear again if that is later: the hub being deaf is not the
+fleet being dead. A device that was never heard is not judged at all; it may lie in its box,
 and a registry imported ahead of the installation must not raise thousands of alarms.
 
 Where many devices of one gateway 网关 or one feeder 回路 fall silent together, that carrier is the
@@ -19,12 +20,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 JITTER_US: Final = 30_000_000
-"""What a message may be late by itself, microseconds; ours, to be learnt in a later round."""
-_GROUP_SHARES: Final = {"gateway": 0.2, "feeder": 0.6}  # more than so much of a carrier's devices …
-_GROUP_LEAST: Final = 3  # … and at least so many …
-_GROUP_INTERVALS: Final = 2  # … heard last within so many intervals of one another
-CARRIERS: Final = tuple(_GROUP_SHARES)
+"""What a message may be late by itself, microseconds, before a device's own jitter is learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """When a carrier is to blame: more than ``share`` of its devices, and at least ``least``.
+
+    They were heard last within ``intervals`` of their own and ``within_us`` of one another.
+    """
+
+    share: float
+    least: int
+    intervals: int = 2
+    within_us: int = 0
+
+
+_GROUPS: Final = {
+    "gateway": _Group(0.2, 3),
+    "feeder": _Group(0.6, 3),
+    "network": _Group(0.3, 5, 1, 300_000_000),
+    "cell": _Group(0.3, 5, 1, 300_000_000),
+}
+CARRIERS: Final = tuple(_GROUPS)
 """Kinds of the virtual devices whose failure silences others: the rows of ``Fleet.carriers``."""
+_CABLES: Final = 2  # the first of them: one of these explains even a city that is silent as a whole
+NOBODY: Final = -1
 _DEAF_CONTACTS: Final = 30  # that should have come from the whole fleet, and none did; ours
 _DEAF_US: Final = 60_000_000
 _DEAF_DEVICES: Final = 10  # a smaller fleet may really be silent as a whole
@@ -36,21 +57,27 @@ class Fleet:
 
     Attributes:
         device_no: ``(n,) int32``.
-        carriers: ``(2, n) int32`` number of the gateway that carries each and of the feeder that
-            powers it, as in :data:`CARRIERS`; -1 if none.
+        carriers: ``(4, n) int32`` number of the gateway that carries each, of the feeder that
+            powers it, of its operator's network and of its grid cell, as in :data:`CARRIERS`; -1 if
+            none. Carriers without a row in the registry have numbers below -1.
         interval: ``(n,) int64`` how often it reports at the least, microseconds.
         contact: ``(n,) int64`` when it was heard last, microseconds UTC by the hub's clock.
+        jitter: ``(n,) int64`` how late 99 of 100 of its messages are at most, microseconds; None:
+            :data:`JITTER_US` for all.
     """
 
     device_no: NDArray[np.int32]
     carriers: NDArray[np.int32]
     interval: NDArray[np.int64]
     contact: NDArray[np.int64]
+    jitter: NDArray[np.int64] | None = None
 
     @property
     def allowed(self) -> NDArray[np.int64]:
         """How long each may be silent, microseconds."""
-        return np.maximum(3 * self.interval, self.interval + 3 * JITTER_US)
+        jitter = JITTER_US if self.jitter is None else self.jitter
+        allowed: NDArray[np.int64] = np.maximum(3 * self.interval, self.interval + 3 * jitter)
+        return allowed
 
 
 class Memory(msgspec.Struct):
@@ -84,7 +111,7 @@ class CarrierLost:
 
     Attributes:
         device_no: The carrier's own number.
-        kind: ``gateway`` or ``feeder``.
+        kind: One of :data:`CARRIERS`.
         places: ``(k,)`` places in the fleet of those that fell silent.
         carried: How many it carries.
         first_ts: When the last of them was heard, microseconds.
@@ -146,8 +173,9 @@ def is_deaf(fleet: Fleet, now: int) -> bool:
     """
     if len(fleet.device_no) < _DEAF_DEVICES:
         return False
-    first = fleet.carriers[:, :1]
-    if ((first >= 0) & (fleet.carriers == first).all(axis=1, keepdims=True)).any():
+    cables = fleet.carriers[:_CABLES]
+    first = cables[:, :1]
+    if ((first != NOBODY) & (cables == first).all(axis=1, keepdims=True)).any():
         return False  # one gateway or feeder is as good an explanation
     quiet = now - int(fleet.contact.max())
     expected = quiet * float((1 / fleet.interval).sum())
@@ -179,7 +207,8 @@ def _carriers_heard(
     for carrier, first_ts in list(memory.carriers.items()):
         kind, behind = _behind(fleet, carrier)
         still = behind & silent
-        if still.sum() >= _GROUP_LEAST and still.sum() > _GROUP_SHARES[kind] * behind.sum():
+        group = _GROUPS[kind]
+        if still.sum() >= group.least and still.sum() > group.share * behind.sum():
             continue
         del memory.carriers[carrier]
         memory.spared |= dict.fromkeys(fleet.device_no[still].tolist(), now)
@@ -212,26 +241,27 @@ def _carriers_lost(fleet: Fleet, memory: Memory, silent: NDArray[np.bool_]) -> l
 def _blame(fleet: Fleet, alone: NDArray[np.bool_]) -> CarrierLost | None:
     """Return the carrier that best explains these silent devices, if any does."""
     best, best_score = None, 0.0
-    for row, kind in enumerate(CARRIERS):
-        carriers, counts = np.unique(fleet.carriers[row, alone], return_counts=True)
-        for carrier in carriers[(counts >= _GROUP_LEAST) & (carriers >= 0)].tolist():
-            behind = fleet.carriers[row] == carrier
+    for row, kind in zip(fleet.carriers, CARRIERS, strict=False):
+        group = _GROUPS[kind]
+        carriers, counts = np.unique(row[alone], return_counts=True)
+        for carrier in carriers[(counts >= group.least) & (carriers != NOBODY)].tolist():
+            behind = row == carrier
             carried = int(behind.sum())
-            places = _together(fleet, np.flatnonzero(alone & behind))
+            places = _together(fleet, np.flatnonzero(alone & behind), group)
             share = len(places) / carried
             score = share * len(places)  # the share of all that is silent has one divisor
-            if len(places) < _GROUP_LEAST or share <= _GROUP_SHARES[kind] or score <= best_score:
+            if len(places) < group.least or share <= group.share or score <= best_score:
                 continue
             first_ts = int(fleet.contact[places].max())
             best, best_score = CarrierLost(carrier, kind, places, carried, first_ts), score
     return best
 
 
-def _together(fleet: Fleet, places: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the most of these devices that were heard last within two intervals."""
+def _together(fleet: Fleet, places: NDArray[np.intp], group: _Group) -> NDArray[np.intp]:
+    """Return the most of these devices that were heard last within the group's span."""
     places = places[np.argsort(fleet.contact[places], kind="stable")]
     contact = fleet.contact[places]
-    width = _GROUP_INTERVALS * int(fleet.interval[places].max())
+    width = group.intervals * int(fleet.interval[places].max()) + group.within_us
     ends = np.searchsorted(contact, contact + width, side="right")
     start = int(np.argmax(ends - np.arange(len(places))))
     return places[start : ends[start]]
@@ -241,7 +271,7 @@ def _lost(
     fleet: Fleet, memory: Memory, silent: NDArray[np.bool_], quiet: NDArray[np.int64]
 ) -> list[Change]:
     """Announce single devices: not twice, and not behind a silent carrier."""
-    waits = np.where((fleet.carriers >= 0).any(axis=0), fleet.interval, 0)
+    waits = np.where((fleet.carriers != NOBODY).any(axis=0), fleet.interval, 0)
     covered = np.isin(fleet.carriers, list(memory.carriers)).any(axis=0)
     new = silent & (quiet > fleet.allowed + waits) & ~covered & ~_is_lost(fleet, memory)
     for place in np.flatnonzero(new):

@@ -7,7 +7,7 @@ announces nothing twice. One sweep runs at a time, held by an advisory lock.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 import msgspec
@@ -15,6 +15,7 @@ import numpy as np
 
 from analytics.heartbeat import (
     CARRIERS,
+    NOBODY,
     CarrierLost,
     Change,
     Fleet,
@@ -23,15 +24,16 @@ from analytics.heartbeat import (
     Memory,
     judge,
 )
+from analytics.periods import Kept, Periods
+from analytics.slow import count, recall, remember, store_findings
 from analytics.stages.explain import duration
 from core.batch import Finding
 from core.clock import Clock
 from core.db import Connection, Pool, transaction
 from core.errors import StoreUnavailableError
-from core.findings import INSERT_FINDING, LOCK_FINDINGS, NOTIFY_FINDING, finding_rows
-from core.metrics import FINDINGS
 from core.model import Edge, Severity, Text, from_micros, to_micros
 from devices import KINDS
+from devices.kind import DeviceKind
 from devices.rules import find_rule
 
 log = logging.getLogger(__name__)
@@ -40,15 +42,26 @@ _VERSION: Final = 1
 _OUTAGE_US: Final = 60_000_000
 """Microseconds without a pass after which the hub counts as having been away."""
 _NAMED_CHILDREN: Final = 200
+_PERIODS: Final = "periods"
+_KEEP_US: Final = 600_000_000
 
 TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(1129270355)"
 SELECT_FLEET: Final = """
-SELECT d.device_no, d.device_id, d.kind, d.gateway, d.feeder, d.interval_s, s.last_contact_at
+SELECT d.device_no, d.device_id, d.kind, d.gateway, d.feeder, d.network, d.grid_code,
+       d.interval_s, s.last_contact_at
   FROM hub.device d JOIN hub.device_seen s USING (device_no)
  WHERE d.state = 'active'
  ORDER BY d.device_no
 """
 SELECT_CARRIERS: Final = "SELECT device_id, device_no FROM hub.device WHERE kind = ANY(%s)"
+CELL_PREFIX: Final = "CELL-"
+MAKE_CELL: Final = """
+INSERT INTO hub.device (device_id, kind, name, grid_code, dept_code)
+SELECT %(device_id)s, 'cell', coalesce(nullif(g.name, ''), g.grid_code), g.grid_code, g.dept_code
+  FROM hub.grid_cell g WHERE g.grid_code = %(grid_code)s
+ON CONFLICT (device_id) DO UPDATE SET state = 'active'
+RETURNING device_no
+"""
 SELECT_MEMORY: Final = """
 SELECT state FROM hub.detector_state
  WHERE source = 'silence' AND kind = '' AND stage = 'silence' AND version = %s
@@ -71,11 +84,17 @@ async def run_sweep(*, pool: Pool, clock: Clock, every: float, grace: float) -> 
         grace: Seconds after this start in which nobody is announced as silent.
     """
     judged_from = clock.micros() + round(grace * 1e6)
-    away = False
+    away, learnt = False, None
+    kept_at = clock.micros()
     while True:
         try:
-            if await sweep(pool, clock, judged_from=judged_from, away=away) is not None:
+            learnt = learnt or await _recall_periods(pool)
+            told = await sweep(pool, clock, judged_from=judged_from, away=away, periods=learnt)
+            if told is not None:
                 away = False
+                if clock.micros() - kept_at > _KEEP_US:
+                    kept_at = clock.micros()
+                    await _keep_periods(pool, learnt, kept_at)
         except StoreUnavailableError as error:
             away = True
             log.warning("no sweep for silent devices; trying again", extra={"reason": str(error)})
@@ -83,7 +102,12 @@ async def run_sweep(*, pool: Pool, clock: Clock, every: float, grace: float) -> 
 
 
 async def sweep(
-    pool: Pool, clock: Clock, *, judged_from: int = 0, away: bool = False
+    pool: Pool,
+    clock: Clock,
+    *,
+    judged_from: int = 0,
+    away: bool = False,
+    periods: Periods | None = None,
 ) -> list[Finding] | None:
     """Make one pass.
 
@@ -92,6 +116,8 @@ async def sweep(
         clock: The hub's clock.
         judged_from: Nobody is announced as silent before, microseconds.
         away: The hub could not store anything since the last pass: silence counts from now.
+        periods: What was learnt of how often each device speaks, and goes on learning; None: only
+            what registry and kinds declare.
 
     Returns:
         What was found, or None where another sweep holds the lock.
@@ -107,46 +133,80 @@ async def sweep(
         memory = await _recall(conn, now)
         if away or now - memory.passed_at > _OUTAGE_US:
             memory.available_since = now
-        watched = await _watched(conn)
+        periods = Periods.empty() if periods is None else periods
+        watched = await _watched(conn, periods)
         changes = judge(watched.fleet, memory, now, opening=now >= judged_from)
+        changes = await _name_cells(conn, changes, watched, memory)
         findings = [_finding(change, watched, now) for change in changes]
-        await _store(conn, findings)
+        await store_findings(conn, findings)
         state = msgspec.msgpack.encode(memory)
         await conn.execute(STORE_MEMORY, [_VERSION, state, from_micros(now)])
-    for finding in findings:
-        FINDINGS.labels(finding.rule_id).inc()
+    count(findings)
     return findings
 
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """The fleet with its names; lists run beside the fleet's arrays."""
+    """The fleet with its names; lists run beside the fleet's arrays.
+
+    ``cells`` are the grid codes of cells that have no row in the registry, by their number.
+    """
 
     fleet: Fleet
     device_id: list[str]
     kind: list[str]
+    cells: dict[int, str]
 
 
-async def _watched(conn: Connection) -> _Watched:
+async def _watched(conn: Connection, periods: Periods) -> _Watched:
     """Read the devices that can be silent: active, heard before, and not of a kind that sleeps."""
     carriers = dict(await (await conn.execute(SELECT_CARRIERS, [list(CARRIERS)])).fetchall())
+    cells: dict[str, int] = {}
+
+    def cell(grid_code: str | None, kind: DeviceKind) -> int:
+        if not grid_code or kind.moves:
+            return NOBODY
+        there = carriers.get(CELL_PREFIX + grid_code)
+        return cells.setdefault(grid_code, NOBODY - 1 - len(cells)) if there is None else there
+
     rows = []
     for row in await (await conn.execute(SELECT_FLEET)).fetchall():
-        device_no, device_id, name, gateway, feeder, own, contact = row
+        device_no, device_id, name, gateway, feeder, network, grid_code, own, contact = row
         kind = KINDS.get(name)
         if kind is not None and not kind.sleeps and find_rule(name, "offline"):
             interval = own or max(kind.interval_s, kind.idle_interval_s or 0)
-            carried = (carriers.get(gateway, -1), carriers.get(feeder, -1))
+            carried = (carriers.get(each, NOBODY) for each in (gateway, feeder, network))
             times = (interval * 1e6, to_micros(contact))
-            rows.append((device_no, *carried, *times, device_id, name))
-    columns = list(zip(*rows, strict=True)) or [()] * 7
-    fleet = Fleet(
-        np.array(columns[0], np.int32),
-        np.array(columns[1:3], np.int32),
-        np.array(columns[3], np.int64),
-        np.array(columns[4], np.int64),
-    )
-    return _Watched(fleet, list(columns[5]), list(columns[6]))
+            rows.append((device_no, *carried, cell(grid_code, kind), *times, device_id, name))
+    columns = list(zip(*rows, strict=True)) or [()] * 9
+    device_no = np.array(columns[0], np.int32)
+    contact = np.array(columns[6], np.int64)
+    period, jitter = periods.follow(device_no, contact, np.array(columns[5], np.int64))
+    fleet = Fleet(device_no, np.array(columns[1:5], np.int32), period, contact, jitter)
+    numbers = {number: grid_code for grid_code, number in cells.items()}
+    return _Watched(fleet, list(columns[7]), list(columns[8]), numbers)
+
+
+async def _name_cells(
+    conn: Connection, changes: Sequence[Change], watched: _Watched, memory: Memory
+) -> list[Change]:
+    """Give cells that are blamed for the first time a row in the registry."""
+    named = list[Change]()
+    for change in changes:
+        if isinstance(change, CarrierLost) and change.device_no in watched.cells:
+            grid_code = watched.cells[change.device_no]
+            row = await (
+                await conn.execute(
+                    MAKE_CELL, {"device_id": CELL_PREFIX + grid_code, "grid_code": grid_code}
+                )
+            ).fetchone()
+            if row is None:
+                continue
+            memory.carriers[row[0]] = memory.carriers.pop(change.device_no)
+            named.append(replace(change, device_no=row[0]))
+        else:
+            named.append(change)
+    return named
 
 
 async def _recall(conn: Connection, now: int) -> Memory:
@@ -161,12 +221,20 @@ async def _recall(conn: Connection, now: int) -> Memory:
         return Memory(passed_at=now, available_since=now)
 
 
-async def _store(conn: Connection, findings: Sequence[Finding]) -> None:
-    if findings:
-        await conn.execute(LOCK_FINDINGS)
-        async with conn.cursor() as cursor:
-            await cursor.executemany(INSERT_FINDING, finding_rows(findings))
-        await conn.execute(NOTIFY_FINDING)
+async def _recall_periods(pool: Pool) -> Periods:
+    """Return how often each device speaks, as far as it was learnt."""
+    async with transaction(pool) as conn:
+        kept = await recall(conn, _PERIODS, _VERSION, Kept, Periods.empty().keep())
+    try:
+        return Periods.of(kept)
+    except ValueError as error:
+        log.warning("how often devices speak is learnt anew", extra={"reason": str(error)})
+        return Periods.empty()
+
+
+async def _keep_periods(pool: Pool, periods: Periods, now: int) -> None:
+    async with transaction(pool) as conn:
+        await remember(conn, _PERIODS, _VERSION, periods.keep(), now)
 
 
 def _finding(change: Change, watched: _Watched, now: int) -> Finding:
@@ -211,6 +279,14 @@ _TOGETHER: Final = {
         "网关下 {carried} 台设备中有 {count} 台同时失联",
         "{count} of the {carried} devices behind this gateway fell silent together",
     ),
+    "network": Text(
+        "该运营商网络的 {carried} 台设备中有 {count} 台同时失联，疑似网络中断",
+        "{count} of the {carried} devices on this operator's network fell silent together",
+    ),
+    "cell": Text(
+        "本网格 {carried} 台设备中有 {count} 台同时失联，疑似停电或基站中断",
+        "{count} of the {carried} devices in this grid cell fell silent together",
+    ),
     "feeder": Text(
         "回路上 {carried} 台设备中有 {count} 台同时失联，疑似失电",
         "{count} of the {carried} devices on this feeder fell silent together: power is likely out",
@@ -218,9 +294,17 @@ _TOGETHER: Final = {
 }
 
 
+_CARRIER_RULES: Final = {
+    "gateway": "gateway_offline",
+    "feeder": "feeder_down",
+    "network": "network_down",
+    "cell": "cell_down",
+}
+
+
 def _carrier_rule(kind: str) -> tuple[str, Severity]:
     """Return the alarm rule of a silent gateway or feeder, and how grave it is."""
-    rule = find_rule(kind, {"gateway": "gateway_offline", "feeder": "feeder_down"}[kind])
+    rule = find_rule(kind, _CARRIER_RULES[kind])
     return (rule.rule_id, rule.severity) if rule else ("offline", Severity.BLUE)
 
 

@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 _TELL_EVERY: Final = 2_000  # rows
 _CELL_LIMIT: Final = 1 << 20
 """The most characters of a cell; a quotation mark without its pair swallows the rest of a file."""
-_WITHOUT_LOGIN: Final = ("feeder", "hub")
+_WITHOUT_LOGIN: Final = ("feeder", "network", "cell", "hub")
 _CITY: Final = ZoneInfo("Asia/Shanghai")
 
 

@@ -23,7 +23,7 @@ from devices.rulebook import Rulebook
 from devices.secret import device_secret, secret_hash
 from devices.topics import DEVICE_ID
 
-VIRTUAL_KINDS: Final = ("gateway", "feeder", "hub")
+VIRTUAL_KINDS: Final = ("gateway", "feeder", "network", "cell", "hub")
 """Kinds that carry alarms but measure nothing: they have no reading table."""
 
 

@@ -25,6 +25,17 @@ def _system(rule_id: str, zh: str, en: str, severity: Severity) -> AlarmRule:
     )
 
 
+def _outage(rule_id: str, zh: str, en: str, severity: Severity) -> AlarmRule:
+    return AlarmRule(
+        rule_id,
+        Text(zh, en),
+        severity,
+        audience=Audience.MAINTENANCE,
+        off_delay_s=300,
+        verify="sensor",
+    )
+
+
 VIRTUAL_RULES: Final[Mapping[str, tuple[AlarmRule, ...]]] = {
     "gateway": (
         *CARE_RULES,
@@ -56,6 +67,14 @@ VIRTUAL_RULES: Final[Mapping[str, tuple[AlarmRule, ...]]] = {
             class_code="0118",
             verify="sensor",
         ),
+    ),
+    "network": (
+        *CARE_RULES,
+        _outage("network_down", "运营商网络中断", "Operator's network down", Severity.ORANGE),
+    ),
+    "cell": (
+        *CARE_RULES,
+        _outage("cell_down", "片区设备失联", "Grid cell silent", Severity.YELLOW),
     ),
     "hub": (
         *CARE_RULES,

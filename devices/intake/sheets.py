@@ -80,6 +80,13 @@ DEVICES: Final = Sheet(
         Field("gateway", "网关", "text", DEVICE, Text("所属网关的设备编号", "id of its gateway")),
         Field("feeder", "回路", "text", DEVICE, Text("供电回路的设备编号", "id of its feeder")),
         Field(
+            "network",
+            "运营商网络",
+            "text",
+            DEVICE,
+            Text("运营商网络的设备编号", "id of its operator's network"),
+        ),
+        Field(
             "interval_s",
             "上报间隔",
             "real",
@@ -114,6 +121,7 @@ DEVICES: Final = Sheet(
         TO_DEPARTMENT,
         Reference("gateway", "device", "device_id", Text("网关", "gateway"), kind="gateway"),
         Reference("feeder", "device", "device_id", Text("回路", "feeder"), kind="feeder"),
+        Reference("network", "device", "device_id", Text("网络", "network"), kind="network"),
     ),
     check=check_device,
     geometry="point",

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from analytics.periods import Periods
 from analytics.silence import TRY_LOCK, run_sweep, sweep
 from core.batch import Finding
 from core.clock import ManualClock
@@ -180,3 +181,65 @@ async def test_the_role_sweeps_for_ever_and_wakes_whoever_waits(pool: Pool) -> N
             role.cancel()
             await asyncio.gather(role, return_exceptions=True)
     assert ("SL-1", "offline", "open") in await stored(pool)
+
+
+async def test_a_silent_operators_network_is_one_finding_whatever_its_gateways(pool: Pool) -> None:
+    clock = ManualClock(START)
+    await add(pool, "NW-1", kind="network")
+    lost = [f"MH-{n:02}" for n in range(20)]
+    await add(pool, *lost, *[f"MH-{n}" for n in range(60, 90)], kind="manhole_cover", interval=300)
+    await add(pool, "SL-1", interval=60)
+    async with pool.connection() as conn:
+        await conn.execute("UPDATE hub.device SET network = 'NW-1' WHERE kind = 'manhole_cover'")
+    others = [f"MH-{n}" for n in range(60, 90)]
+    await hear(pool, clock, *lost, *others, "SL-1")
+    found = await passes(pool, clock, 40, *others, "SL-1")
+    assert told(found) == [("network_down", "open")]
+    assert found[0].detail["carried"] == 50
+    assert told(await passes(pool, clock, 1, *lost, *others, "SL-1")) == [("network_down", "clear")]
+
+
+async def test_a_silent_grid_cell_is_one_finding_on_a_row_made_for_it(pool: Pool) -> None:
+    clock = ManualClock(START)
+    lamps, others = [f"SL-{n}" for n in range(8)], [f"SL-{n}" for n in range(100, 140)]
+    await add(pool, *lamps, *others)
+    async with pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO hub.grid_cell (grid_code, name) VALUES ('141182001001001', '文峰 001')"
+        )
+        await conn.execute(
+            "UPDATE hub.device SET grid_code = '141182001001001' WHERE device_id = ANY(%s)", [lamps]
+        )
+    await hear(pool, clock, *lamps, *others)
+    found = await passes(pool, clock, 100, *others)
+    assert told(found) == [("cell_down", "open")]
+    assert await stored(pool) == [("CELL-141182001001001", "cell_down", "open")]
+    assert told(await passes(pool, clock, 1, *lamps, *others)) == [("cell_down", "clear")]
+
+
+async def test_four_silent_devices_of_a_cell_speak_for_themselves(pool: Pool) -> None:
+    clock = ManualClock(START)
+    lamps, others = [f"SL-{n}" for n in range(4)], [f"SL-{n}" for n in range(100, 140)]
+    await add(pool, *lamps, *others)
+    async with pool.connection() as conn:
+        await conn.execute("INSERT INTO hub.grid_cell (grid_code) VALUES ('141182001001001')")
+        await conn.execute(
+            "UPDATE hub.device SET grid_code = '141182001001001' WHERE device_id = ANY(%s)", [lamps]
+        )
+    await hear(pool, clock, *lamps, *others)
+    assert told(await passes(pool, clock, 100, *others)) == [("offline", "open")] * 4
+
+
+async def test_a_device_that_reports_rarely_is_lost_by_its_own_period(pool: Pool) -> None:
+    clock, periods = ManualClock(START), Periods.empty()
+    await add(pool, "MH-1", kind="manhole_cover", interval=60)
+    found: list[Finding] = []
+    for _ in range(30):  # told to report every hour, which nobody wrote down
+        clock.advance(3600)
+        await hear(pool, clock, "MH-1")
+        await sweep(pool, clock, periods=periods)
+    for _ in range(230):
+        clock.advance(50)
+        found += await sweep(pool, clock, periods=periods) or []
+    assert [(f.rule_id, f.expected) for f in found] == [("offline", 3600)]
+    assert (found[0].ts - found[0].first_ts) / 1e6 > 3 * 3600
