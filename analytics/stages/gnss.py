@@ -42,6 +42,8 @@ _LEAST_MM: Final = 0.3  # added to the noise: rounding, and stations that are to
 _USUAL: Final = 400  # days of the station's own statistic …
 _LEAST_USUAL: Final = 40
 _SKIPPED_USUAL: Final = 5  # … without the last ones, which a step under way would spoil
+_CREEP: Final = 5  # days at both ends of the fifteen that tell creep
+_CREEP_SHARE: Final = 0.9  # nine days lie between the medians of a step, ten between those
 _RAYLEIGH: Final = 1.1774  # median of the length of two standard normal variables
 _LEAST_OWN: Final = 0.5
 _MAD: Final = 1.4826
@@ -162,9 +164,15 @@ class GnssStep(StatefulStage[_StepState]):
         moved = np.sort(days[:, -_AFTER:], 1)[:, _AFTER // 2]
         moved = moved - np.sort(days[:, :_BEFORE], 1)[:, _BEFORE // 2]
         size = np.sqrt(moved[:, 0] ** 2 + moved[:, 1] ** 2)
+        # While it is not known what is usual here, creep must not pass for a step.
+        usual = np.sort(days[:, :_CREEP], 1)[:, _CREEP // 2]
+        creep = np.sort(days[:, _BEFORE - _CREEP : _BEFORE], 1)[:, _CREEP // 2] - usual
+        young = np.isnan(state.usual[at, -_SKIPPED_USUAL - _LEAST_USUAL])
+        share = np.where(young, _CREEP_SHARE, 0) * np.sqrt(creep[:, 0] ** 2 + creep[:, 1] ** 2)
         parts = moved / state.noise[at]
         score = np.sqrt(parts[:, 0] ** 2 + parts[:, 1] ** 2)
         state.now[at] = score
+        score = score * np.maximum(1 - share / np.maximum(size, 1e-9), 0)
         since = day[able] - state.step_day[at]
         relaxing = (since < _RELAXING_DAYS) & (size < _RELAXING_SHARE * state.step_mm[at])
         new = (score > _SIGMAS) & (score / state.own[at] > _TIMES_USUAL) & ~relaxing

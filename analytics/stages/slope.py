@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from analytics.stages import ongoing
 from analytics.stages.columns import Columns
-from analytics.stages.medians import middle
 from analytics.stages.order import fresh_rows, passes
 from analytics.stages.slope_fit import SLOT_S, SLOTS, Fit, Floats, explain
-from analytics.stages.state import Field, Rows, State, StatefulStage
+from analytics.stages.slope_track import LAST, SlopeState, collect
+from analytics.stages.state import Rows, StatefulStage
 from core.batch import Batch, Episode, Finding
 from core.model import Edge, Severity, Text
 from devices.kind import DeviceKind
@@ -32,102 +32,23 @@ from devices.motion import GroundAcceleration
 
 Bools = NDArray[np.bool_]
 
-_SLOT_US: Final = SLOT_S * 1_000_000
-_GAP_SLOTS: Final = 8  # after so many missing ones the window starts again
-_SINCE: Final = 12  # rows of a slot that are kept
-_LAST: Final = 5
-_GLITCH_MM: Final = 10.0
-_GLITCH_SIGMAS: Final = 8.0
-_CONFIRMS: Final = 0.5  # share of its jump within which the next must lie
-
-_NOISE_MM: Final = 2.0  # until learnt
-_LEAST_NOISE_MM: Final = 0.3
-_NOISE_ROWS: Final = 200
-_HUBER: Final = 3.0
-_MEAN_STEP: Final = 1.128  # mean |difference| of two samples of unit noise
-
+_LEAST_REAL: Final = 1 / 3  # of the window; daily positions are too few to tell rain from failure
 _RED_GAIN, _RED_OVER_ONE = 45.0, 8.0  # in variances of the noise
 _ORANGE_GAIN, _ORANGE_OVER_ONE = 30.0, 5.0
 _OVER_ONE_SHARE: Final = 0.02
 _OVER_TWO: Final = -8.0
+_BESIDE_OVER_ONE: Final = 60.0  # of a failure beside a step, over that step alone …
+_BESIDE_OVER_TWO, _BESIDE_SHARE = 20.0, 0.005  # … and over two steps: they must not do as well
+_BESIDE_ORANGE: Final = 10.0
 _LEAST_MM_A_DAY: Final = 1.5
-_ROUNDS, _NEED = 4, 2  # of four rows so many must agree
+_NEED: Final = 2  # of four rows so many must agree
 _CALM_SLOTS: Final = 40
 _LIKELY: Final = 4.0  # two standard deviations
 _STAGES: Final = ((85.0, "临滑", "imminent"), (80.0, "加速中期", "accelerating"))
 _EARLY: Final = ("加速初期", "early acceleration")
 
 
-class _SlopeState(State):
-    """Of each point; lengths in mm, the newest value last.
-
-    Attributes:
-        first: Time of the first row, microseconds: slots count from it.
-        slot: Number of the last slot, -1 before the first.
-        since: Rows since that slot began, NaN where there is none.
-        counted: How many.
-        last_at: Time of the last row.
-        window: Positions, a slot each.
-        filled: How many slots since the window started.
-        last: The last accepted positions.
-        noise: Standard deviation of one component.
-        learnt: Differences that was learnt from.
-        held: The last position was held back as a glitch.
-        seen: The last position before glitches were taken out.
-        red: Whether the last rows said red.
-        orange: Likewise.
-        level: 0 nothing, 1 orange, 2 red.
-        calm: Slots without either.
-        opened: When the open episode began.
-    """
-
-    first: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    since: NDArray[np.float32]
-    counted: NDArray[np.int64]
-    last_at: NDArray[np.int64]
-    window: NDArray[np.float32]
-    filled: NDArray[np.int64]
-    last: NDArray[np.float32]
-    noise: Floats
-    learnt: NDArray[np.int64]
-    held: Bools
-    seen: NDArray[np.float32]
-    red: Bools
-    orange: Bools
-    level: NDArray[np.int8]
-    calm: NDArray[np.int64]
-    opened: NDArray[np.int64]
-    told: NDArray[np.int64]
-    heard: NDArray[np.int64]
-    pace: NDArray[np.int64]
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "first": Field(np.int64),
-                "slot": Field(np.int64, fill=-1),
-                "since": Field(np.float32, (_SINCE, 2), np.nan),
-                "counted": Field(np.int64),
-                "last_at": Field(np.int64),
-                "window": Field(np.float32, (SLOTS, 2)),
-                "filled": Field(np.int64),
-                "last": Field(np.float32, (_LAST, 2), np.nan),
-                "noise": Field(np.float64, fill=_NOISE_MM),
-                "learnt": Field(np.int64),
-                "held": Field(np.bool_),
-                "seen": Field(np.float32, (2,)),
-                "red": Field(np.bool_, (_ROUNDS,)),
-                "orange": Field(np.bool_, (_ROUNDS,)),
-                "level": Field(np.int8),
-                "calm": Field(np.int64),
-                "opened": Field(np.int64),
-            }
-            | ongoing.fields(1)
-        )
-
-
-class Slope(StatefulStage[_SlopeState]):
+class Slope(StatefulStage[SlopeState]):
     """The acceleration watch of one kind.
 
     Args:
@@ -141,7 +62,7 @@ class Slope(StatefulStage[_SlopeState]):
     def __init__(self, kind: DeviceKind, watch: GroundAcceleration) -> None:
         self._watch = watch
         self._columns = Columns(kind)
-        super().__init__(_SlopeState())
+        super().__init__(SlopeState())
 
     def judge(self, batch: Batch) -> Sequence[Finding]:
         """See :meth:`StatefulStage.judge`."""
@@ -172,9 +93,9 @@ class Slope(StatefulStage[_SlopeState]):
         """Step one row of each of several points."""
         state = self.state
         at = state.rows(batch.device_no[rows])
-        begins = _collect(state, at, batch.ts[rows], place)
+        begins = collect(state, at, batch.ts[rows], place)
         at, rows = at[begins], rows[begins]
-        full = state.filled[at] >= SLOTS
+        full = (state.filled[at] >= SLOTS) & (state.real[at].sum(1) >= _LEAST_REAL * SLOTS)
         at, rows = at[full], rows[full]
         return self._weigh(batch, rows, at) if len(at) else []
 
@@ -183,15 +104,13 @@ class Slope(StatefulStage[_SlopeState]):
         state = self.state
         variance = state.noise[at] ** 2
         fit = explain(state.window[at], _LIKELY * variance)
-        gain = fit.failure / variance
-        over_one, over_two = gain - fit.one / variance, gain - fit.two / variance
-        sure = (over_two > _OVER_TWO) & (fit.velocity > _LEAST_MM_A_DAY)
-        orange = sure & (gain > _ORANGE_GAIN) & (over_one > _ORANGE_OVER_ONE)
-        red = sure & (gain > _RED_GAIN) & (over_one > _RED_OVER_ONE + _OVER_ONE_SHARE * gain)
-        for ring, new in ((state.red, red), (state.orange, orange)):
+        said = weigh(fit, variance)
+        rings = (state.red, said.red), (state.beside, said.beside), (state.orange, said.orange)
+        for ring, new in rings:
             ring[at] = np.concatenate([ring[at, 1:], new[:, None]], 1)
-        now = np.where(orange & (state.orange[at].sum(1) >= _NEED), 1, 0)
-        now = np.where(red & (state.red[at].sum(1) >= _NEED), 2, now)
+        some = said.orange & (state.orange[at].sum(1) >= _NEED)
+        sure = said.red & (state.red[at].sum(1) >= _NEED) | state.beside[at].all(1)
+        now = np.where(sure, 2, np.where(some, 1, 0))
         before = state.level[at]
         state.calm[at] = np.where(now > 0, 0, state.calm[at] + 1)
         ends = (before > 0) & (state.calm[at] >= _CALM_SLOTS)
@@ -210,25 +129,25 @@ class Slope(StatefulStage[_SlopeState]):
         )[:, 0]
         found = []
         for n in np.flatnonzero(moves | again):
-            case = _Case(batch, int(rows[n]), int(at[n]), fit, int(n), int(after[n]))
+            case = _Case(batch, int(rows[n]), int(at[n]), said, int(n), int(after[n]))
             if ends[n]:
                 found.append(self._ended(case, int(before[n])))
             elif again[n]:
-                finding = self._accelerates(case, Edge.UPDATE, gain[n], over_one[n], over_two[n])
+                finding = self._accelerates(case, Edge.UPDATE)
                 found.append(replace(finding, flags=(ongoing.FLAG,)))
             else:
-                edge = Edge.UPDATE if before[n] else Edge.OPEN
-                found.append(self._accelerates(case, edge, gain[n], over_one[n], over_two[n]))
+                found.append(self._accelerates(case, Edge.UPDATE if before[n] else Edge.OPEN))
         return found
 
-    def _accelerates(
-        self, case: "_Case", edge: Edge, gain: float, over_one: float, over_two: float
-    ) -> Finding:
-        fit, n = case.fit, case.n
-        velocity, remains = float(fit.velocity[n]), float(fit.remains[n])
+    def _accelerates(self, case: "_Case", edge: Edge) -> Finding:
+        said, n = case.said, case.n
+        velocity, remains, gain = (
+            float(each[n]) for each in (said.velocity, said.remains, said.gain)
+        )
+        over_one, over_two = float(said.over_one[n]), float(said.over_two[n])
         angle = _tangent_angle(self.state.window[case.at], velocity)
         stage_zh, stage_en = next(((zh, en) for least, zh, en in _STAGES if angle >= least), _EARLY)
-        lo, hi = float(fit.soonest[n]), float(fit.latest[n])
+        lo, hi = float(said.soonest[n]), float(said.latest[n])
         explain_it = Text(
             f"加速变形：速度 {velocity:.1f} mm/天，切线角 {angle:.0f}°（{stage_zh}），"
             f"照此发展约 {remains:g} 天（{lo:g}～{hi:g} 天）后失稳",
@@ -253,13 +172,13 @@ class Slope(StatefulStage[_SlopeState]):
         finding = self._finding(case, edge, case.level, explain_it)
         limit = _RED_GAIN if case.level > 1 else _ORANGE_GAIN
         return replace(
-            finding, value=velocity, score=float(gain), limit=limit, expected=0.0, detail=detail
+            finding, value=velocity, score=gain, limit=limit, expected=0.0, detail=detail
         )
 
     def _ended(self, case: "_Case", before: int) -> Finding:
         days = _CALM_SLOTS * SLOT_S / 86_400
         calm = Text(f"已 {days:g} 天无加速迹象", f"no acceleration for {days:g} days")
-        velocity = float(case.fit.velocity[case.n])
+        velocity = float(case.said.velocity[case.n])
         return replace(self._finding(case, Edge.CLEAR, before, calm), value=velocity)
 
     def _finding(self, case: "_Case", edge: Edge, level: int, explain_it: Text) -> Finding:
@@ -283,84 +202,72 @@ class Slope(StatefulStage[_SlopeState]):
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One point: its row in the batch and in the state, its place in the fit, and its level."""
+    """One point: its row in the batch and in the state, what is said of it, and its level."""
 
     batch: Batch
     row: int
     at: int
-    fit: Fit
+    said: "Weighed"
     n: int
     level: int
 
 
-def _collect(s: _SlopeState, at: Rows, ts: NDArray[np.int64], place: NDArray[np.float32]) -> Bools:
-    """Take a row of each of several points in; return where it begins a slot."""
-    new = s.slot[at] < 0
-    s.first[at] = np.where(new, ts, s.first[at])
-    slot = (ts - s.first[at] + _SLOT_US // 2) // _SLOT_US
-    stale = ts - s.last_at[at] > _SLOT_US
-    s.last_at[at] = ts
-    s.since[at[stale]], s.counted[at[stale]] = np.nan, 0
-    s.since[at, s.counted[at] % _SINCE] = place
-    s.counted[at] += 1
-    begins = slot > s.slot[at]
-    passed = np.where(new, 1, slot - s.slot[at])[begins]
-    k = at[begins]
-    if len(k):
-        here = middle(s.since[k]).astype(np.float32)
-        s.since[k], s.counted[k] = np.nan, 0
-        s.slot[k] = slot[begins]
-        _hold_missing(s, k, passed, new[begins])
-        _take(s, k, here)
-    return begins
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What one fit of each of several slopes says; every array is ``(n,)``.
+
+    Attributes:
+        red: A failure alone explains far more than creep and rain.
+        beside: A failure beside a rain step does.
+        orange: One of them explains more.
+        gain: Of the failure over the straight line, in variances of the noise.
+        over_one: The same over one step.
+        over_two: The same over two.
+        velocity: Of the ground now, mm a day.
+        remains: Days to that failure.
+        soonest: Least days that explain about as much.
+        latest: Most days.
+    """
+
+    red: Bools
+    beside: Bools
+    orange: Bools
+    gain: Floats
+    over_one: Floats
+    over_two: Floats
+    velocity: Floats
+    remains: Floats
+    soonest: Floats
+    latest: Floats
 
 
-def _hold_missing(s: _SlopeState, at: Rows, passed: NDArray[np.int64], new: Bools) -> None:
-    """Hold the last position over missing slots; after too many the window starts again."""
-    gone = at[passed > _GAP_SLOTS]
-    s.filled[gone], s.last[gone], s.held[gone] = 0, np.nan, False
-    s.red[gone], s.orange[gone] = False, False
-    for missing in range(1, _GAP_SLOTS):
-        some = at[(passed > missing) & (passed <= _GAP_SLOTS) & ~new]
-        if not len(some):
-            break
-        _push(s, some, s.window[some, -1])
+def weigh(fit: Fit, variance: Floats) -> Weighed:
+    """Weigh the gains of the explanations against one another.
 
-
-def _take(s: _SlopeState, at: Rows, here: NDArray[np.float32]) -> None:
-    """Take the position of a new slot, unless it is a glitch; follow the noise."""
-    usual = middle(s.last[at])
-    usual = np.where(np.isnan(usual), here, usual)
-    jump = _distance(here, usual)
-    far = jump > np.maximum(_GLITCH_MM, _GLITCH_SIGMAS * s.noise[at])
-    far &= np.isfinite(s.last[at, 0, 0])
-    confirmed = far & s.held[at] & (_distance(here, s.seen[at]) < _CONFIRMS * jump)
-    taken = ~far | confirmed
-    s.window[at[confirmed], -1] = s.seen[at[confirmed]]
-    s.held[at], s.seen[at] = far & ~confirmed, here
-    use = taken | (s.filled[at] == 0)
-    _push(s, at, np.where(use[:, None], here, s.window[at, -1]))
-    step = np.abs(here.astype(np.float64) - s.last[at, -1])
-    mean = (step[:, 0] + step[:, 1]) / 2 / _MEAN_STEP
-    known = taken & np.isfinite(mean)
-    k, mean = at[known], mean[known]
-    s.learnt[k] += 1
-    rate = np.maximum(1 / _NOISE_ROWS, 1 / s.learnt[k])
-    now = s.noise[k]
-    s.noise[k] = np.maximum(now + rate * (np.minimum(mean, _HUBER * now) - now), _LEAST_NOISE_MM)
-    k = at[taken]
-    s.last[k] = np.concatenate([s.last[k, 1:], here[taken][:, None]], 1)
-
-
-def _push(s: _SlopeState, at: Rows, place: NDArray[np.float32]) -> None:
-    s.window[at] = np.concatenate([s.window[at, 1:], place[:, None]], 1)
-    s.filled[at] += 1
-
-
-def _distance(a: NDArray[np.float32], b: Floats | NDArray[np.float32]) -> Floats:
-    off = a.astype(np.float64) - b
-    distance: Floats = np.sqrt(off[:, 0] ** 2 + off[:, 1] ** 2)
-    return distance
+    Args:
+        fit: Of each slope.
+        variance: ``(n,)`` of its noise, mm².
+    """
+    gain, one, two, after = (each / variance for each in (fit.failure, fit.one, fit.two, fit.after))
+    fast = (gain - two > _OVER_TWO) & (fit.velocity > _LEAST_MM_A_DAY)
+    red = fast & (gain > _RED_GAIN) & (gain - one > _RED_OVER_ONE + _OVER_ONE_SHARE * gain)
+    orange = fast & (gain > _ORANGE_GAIN) & (gain - one > _ORANGE_OVER_ONE)
+    comes = (after - one > _BESIDE_OVER_ONE) & (fit.after_velocity > _LEAST_MM_A_DAY)
+    beside = comes & (after - two > _BESIDE_OVER_TWO + _BESIDE_SHARE * after)
+    maybe = comes & (after - two > _BESIDE_ORANGE)
+    alone = red | orange | ~maybe
+    return Weighed(
+        red,
+        beside,
+        orange | maybe,
+        np.where(alone, gain, after),
+        np.where(alone, gain, after) - one,
+        np.where(alone, gain, after) - two,
+        np.where(alone, fit.velocity, fit.after_velocity),
+        np.where(alone, fit.remains, fit.after_remains),
+        np.where(alone, fit.soonest, fit.after_remains),
+        np.where(alone, fit.latest, fit.after_remains),
+    )
 
 
 def _tangent_angle(window: NDArray[np.float32], velocity: float) -> float:
@@ -370,7 +277,7 @@ def _tangent_angle(window: NDArray[np.float32], velocity: float) -> float:
     of the window, and at least a tenth of a millimetre a day.
     """
     half = SLOTS // 2
-    moved = window[half - _LAST : half].mean(0) - window[:_LAST].mean(0)
-    days = (half - _LAST) * SLOT_S / 86_400
+    moved = window[half - LAST : half].mean(0) - window[:LAST].mean(0)
+    days = (half - LAST) * SLOT_S / 86_400
     even = max(float(np.hypot(*moved.astype(np.float64))) / days, 0.1)
     return float(np.degrees(np.arctan(velocity / even)))

@@ -1,4 +1,4 @@
-"""Four explanations of how a slope moved in the last thirty days, weighed against one another.
+"""Explanations of how a slope moved in the last thirty days, weighed against one another.
 
 A straight line (uniform creep) explains every slope a little. What is left is explained by one or
 two steps that relax after rain, or by a failure to come: after Fukuzono (1985) the inverse of the
@@ -60,6 +60,8 @@ _STEPS: Final = _freed(
 _RIPE: Final = _PAIRS[:, 1] <= _PAIRS[:, 0]
 _LIKE: Final = _STEPS @ _STEPS.T
 _REST: Final = 1 / np.maximum(1 - _LIKE**2, _LEAST_REST)
+_FAILURE_LIKE: Final = _STEPS @ _FAILURES.T
+_FAILURE_REST: Final = 1 / np.maximum(1 - _FAILURE_LIKE**2, _LEAST_REST)
 _SHAPES: Final = np.ascontiguousarray(np.concatenate([_FAILURES, _STEPS]).T)
 
 
@@ -71,6 +73,9 @@ class Fit:
         failure: Gain of the best failure over the straight line, mm².
         one: Gain of the best single step.
         two: Gain of the best two ripe steps.
+        after: Gain of the best ripe step with a failure beside it.
+        after_velocity: Present velocity of that failure, mm a day.
+        after_remains: Days until it.
         velocity: Present velocity of that failure, mm a day.
         remains: Days until it.
         soonest: The least days among failures that explain about as much.
@@ -80,6 +85,9 @@ class Fit:
     failure: Floats
     one: Floats
     two: Floats
+    after: Floats
+    after_velocity: Floats
+    after_remains: Floats
     velocity: Floats
     remains: Floats
     soonest: Floats
@@ -124,10 +132,12 @@ def _explain(positions: NDArray[np.float32], likely: Floats) -> Fit:
     velocity = np.sqrt(a1**2 + a2**2) / _FAILURE_LENGTHS[best] / REMAINS[best]
     near = (gains >= (failure - likely)[:, None]) & (gains > 0)
     steps = stepping[:, 0] ** 2 + stepping[:, 1] ** 2
+    first = np.argsort(np.where(_RIPE, -steps, 1), 1, kind="stable")[:, _CANDIDATES]
     return Fit(
         failure,
         steps.max(1),
-        _two_steps(stepping, steps),
+        _two_steps(stepping, steps, first),
+        *_failure_after_step(failing, stepping, steps, first, net),
         velocity,
         REMAINS[best],
         np.where(near, REMAINS, np.inf).min(1),
@@ -135,10 +145,32 @@ def _explain(positions: NDArray[np.float32], likely: Floats) -> Fit:
     )
 
 
-def _two_steps(stepping: Floats, steps: Floats) -> Floats:
+def _failure_after_step(
+    failing: Floats, stepping: Floats, steps: Floats, first: NDArray[np.intp], net: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return gain, velocity and days left of the best failure beside a ripe step."""
+    rows = np.arange(len(steps))
+    best, speed, remains = np.zeros((3, len(steps)))
+    for place in range(len(_CANDIDATES)):
+        one = first[:, place]
+        like, rest = _FAILURE_LIKE[one], _FAILURE_REST[one]
+        left1 = failing[:, 0] - like * stepping[rows, 0, one][:, None]
+        left2 = failing[:, 1] - like * stepping[rows, 1, one][:, None]
+        onward = left1 * net[:, :1] + left2 * net[:, 1:] > 0
+        more = np.where(onward, (left1**2 + left2**2) * rest, 0)
+        j = more.argmax(1)
+        gain = steps[rows, one] + more[rows, j]
+        a = np.sqrt(left1[rows, j] ** 2 + left2[rows, j] ** 2) * rest[rows, j]
+        better = gain > best
+        best = np.where(better, gain, best)
+        speed = np.where(better, a / _FAILURE_LENGTHS[j] / REMAINS[j], speed)
+        remains = np.where(better, REMAINS[j], remains)
+    return best, speed, remains
+
+
+def _two_steps(stepping: Floats, steps: Floats, first: NDArray[np.intp]) -> Floats:
     """Return the gain of the best pair of ripe steps whose first is among three candidates."""
     rows = np.arange(len(steps))
-    first = np.argsort(np.where(_RIPE, -steps, 1), 1, kind="stable")[:, _CANDIDATES]
     both = np.zeros(len(steps))
     for place in range(len(_CANDIDATES)):
         one = first[:, place]
