@@ -20,6 +20,7 @@ from alerts.suppression import Shade, check_shelf, cover, unshelve
 from core.db import Connection
 from core.errors import NotFoundError
 from core.failpoint import passing
+from core.model import Text
 
 
 class AlarmActions(Staff):
@@ -140,7 +141,7 @@ class AlarmActions(Staff):
     async def _lock(self, conn: Connection, alarm_id: int) -> Evidence:
         found = await lock_alarms(conn, [alarm_id])
         if not found:
-            raise NotFoundError(f"there is no alarm {alarm_id}")
+            raise NotFoundError(Text(f"没有告警 {alarm_id}", f"there is no alarm {alarm_id}"))
         ((device_no, rule_id), alarm), *_ = found.items()
         facts = (await load_facts(conn, [device_no]))[device_no]
         rules = await self._rules(conn)

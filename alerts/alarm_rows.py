@@ -1,6 +1,6 @@
 """Alarms in their table: found by device and rule, locked, added and changed, many at a time."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
@@ -83,12 +83,14 @@ class Born:
         facts: What is known of its device.
         rule: Its rule.
         kind: What was seen.
+        work_nearby: Open work orders near it.
     """
 
     alarm: Alarm
     facts: Facts
     rule: AlarmRule
     kind: str
+    work_nearby: Sequence[str] = ()
 
 
 async def lock_tracks(conn: Connection, keys: Iterable[Key]) -> dict[Key, Track]:
@@ -122,7 +124,6 @@ async def next_numbers(conn: Connection, count: int) -> list[int]:
 
 async def add_alarms(conn: Connection, several: Collection[Born]) -> None:
     """Add new occurrences, which have their numbers and their incidents."""
-    nearby = await _work_nearby(conn, several)
     rows = [
         _values(born.alarm)
         | {
@@ -134,9 +135,9 @@ async def add_alarms(conn: Connection, several: Collection[Born]) -> None:
             "grid_code": born.facts.grid_code,
             "lon": born.facts.lon,
             "lat": born.facts.lat,
-            "detail": {"work_nearby": orders} if (orders := nearby.get(place)) else {},
+            "detail": {"work_nearby": born.work_nearby} if born.work_nearby else {},
         }
-        for place, born in enumerate(several, 1)
+        for born in several
     ]
     await write_many(conn, "alarm", rows)
 
@@ -181,16 +182,15 @@ async def save_pendings(
         await conn.execute(_KEEP_PENDING, [Jsonb(kept, dumps=msgspec.json.encode)])
 
 
-async def _work_nearby(conn: Connection, several: Collection[Born]) -> dict[int, list[str]]:
-    """Return the open work orders near new alarms, by their place in the collection, from 1."""
-    if not any(born.facts.lon is not None for born in several):
-        return {}
+async def work_nearby(conn: Connection, several: Sequence[Facts]) -> list[Sequence[str]]:
+    """Return the open work orders near each of some devices."""
     parameters = {
-        "lon": [born.facts.lon for born in several],
-        "lat": [born.facts.lat for born in several],
+        "lon": [facts.lon for facts in several],
+        "lat": [facts.lat for facts in several],
         "metres": _NEAR_M,
     }
-    return {row["place"]: row["orders"] for row in await select(conn, _NEARBY, parameters)}
+    found = {row["place"]: row["orders"] for row in await select(conn, _NEARBY, parameters)}
+    return [found.get(place, ()) for place in range(1, len(several) + 1)]
 
 
 _NAMES: Final = tuple(item.name for item in fields(Alarm))

@@ -31,7 +31,7 @@ class CaseActions(Staff):
         act = act_of(actor, "dispatch", "case", case_no, dept=dept)
         async with self._on_case(act, version) as dossier:
             if await (await dossier.conn.execute(_DEPARTMENT, [dept])).fetchone() is None:
-                raise NotFoundError(f"there is no department {dept}")
+                raise NotFoundError(Text(f"没有部门 {dept}", f"there is no department {dept}"))
             owned = dept == dossier.case.owner_dept
             routed_by = dossier.case.routed_by if owned else "dispatcher"
             sent = cases.dispatch(dossier.case, dept, routed_by, actor, dossier.now)

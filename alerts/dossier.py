@@ -17,6 +17,7 @@ from alerts.message import Evidence
 from alerts.rows import update
 from core.db import Connection
 from core.errors import NotFoundError
+from core.model import Text
 from devices.rulebook import Rulebook
 
 _EVIDENCE: Final = "UPDATE hub.case SET verify_evidence = verify_evidence || %s WHERE case_no = %s"
@@ -61,7 +62,7 @@ class Dossier:
         alarms = await lock_alarms(conn, await alarms_of(conn, case_no))
         case = await lock_case(conn, case_no)
         if case is None:
-            raise NotFoundError(f"there is no case {case_no}")
+            raise NotFoundError(Text(f"没有案件 {case_no}", f"there is no case {case_no}"))
         order = await lock_order(conn, case_no)
         return cls(
             conn=conn,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
@@ -60,6 +60,19 @@ SELECT finding_id, device_no, rule_id, detector, kind, metric, edge, ts, first_t
 """)
 
 
+@dataclass(slots=True)
+class Known:
+    """What an engine knows from the turns before; all of it can be read anew.
+
+    Attributes:
+        rules: The rules of the city.
+        lapsed: Up to which change of a rule all that is open was looked at.
+    """
+
+    rules: Rulebook = field(default_factory=Rulebook)
+    lapsed: int = 0
+
+
 async def step(
     pool: Pool,
     clock: Clock,
@@ -67,7 +80,7 @@ async def step(
     *,
     office: Office | None = None,
     timers: bool = True,
-    rules: Rulebook | None = None,
+    known: Known | None = None,
 ) -> int:
     """Read one batch of findings; when there are no more, let time pass.
 
@@ -77,23 +90,23 @@ async def step(
         connector: Which platform takes work orders; None: none.
         office: The command centre's particulars; its connector is replaced by ``connector``.
         timers: Look at what time brings.
-        rules: The rules as last read; None: they are read anew.
+        known: What is known from the turns before; None: nothing.
 
     Returns:
         How many findings were read; 0: all are, and timers were looked at.
     """
     office = replace(office or Office(), connector=connector)
-    rules = rules or Rulebook()
+    known = known or Known()
     try:
-        count = await _read(pool, clock, office, rules, limit=BATCH)
+        count = await _read(pool, clock, office, known, limit=BATCH)
     except StoreRejectedError:
         log.warning("a batch of findings was refused; they are taken one by one")
         try:
-            count = await _read(pool, clock, office, rules, limit=1)
+            count = await _read(pool, clock, office, known, limit=1)
         except StoreRejectedError as error:
             count = await _refuse(pool, clock, str(error))
     if count == 0 and timers:
-        await pass_time(pool, clock, office, rules)
+        await pass_time(pool, clock, office, known)
     return count
 
 
@@ -129,28 +142,29 @@ async def run_engine(
 async def _work(pool: Pool, url: str, clock: Clock, office: Office) -> NoReturn:
     async with _sole_holder(url) as holder:
         await vigil.begin(pool, clock)
-        rules, looked = Rulebook(), clock.now() - _TIMERS_EVERY
+        known, looked = Known(), clock.now() - _TIMERS_EVERY
         async for _ in listen(url, "hub_finding", "hub_rule"):
             await holder.execute("SELECT 1")  # a lost lock ends our turn; the cursor is the fence
             count = 1
             while count:
                 if not timedelta(0) <= clock.now() - looked < _TIMERS_EVERY:
                     looked = clock.now()
-                    await pass_time(pool, clock, office, rules)
+                    await pass_time(pool, clock, office, known)
                 connector = office.connector
-                count = await step(pool, clock, connector, office=office, timers=False, rules=rules)
+                count = await step(pool, clock, connector, office=office, timers=False, known=known)
     raise AssertionError("notifications never end")
 
 
-async def pass_time(pool: Pool, clock: Clock, office: Office, rules: Rulebook) -> None:
+async def pass_time(pool: Pool, clock: Clock, office: Office, known: Known) -> None:
     """Let time pass over all that is open, in one transaction."""
-    async with _turning(pool, clock, office, rules) as (turn, position, changed):
-        await lapse(turn, position, rules_changed=changed)
+    async with _turning(pool, clock, office, known) as (turn, position):
+        await lapse(turn, position, rules_changed=known.rules.change != known.lapsed)
+    known.lapsed = turn.rules.change
     _count(turn)
 
 
-async def _read(pool: Pool, clock: Clock, office: Office, rules: Rulebook, *, limit: int) -> int:
-    async with _turning(pool, clock, office, rules) as (turn, position, _):
+async def _read(pool: Pool, clock: Clock, office: Office, known: Known, *, limit: int) -> int:
+    async with _turning(pool, clock, office, known) as (turn, position):
         rows = await select(turn.conn, _FINDINGS, {"position": position, "limit": limit})
         if rows:
             await _fold_rows(turn, rows)
@@ -163,22 +177,17 @@ async def _read(pool: Pool, clock: Clock, office: Office, rules: Rulebook, *, li
 
 @asynccontextmanager
 async def _turning(
-    pool: Pool, clock: Clock, office: Office, rules: Rulebook
-) -> AsyncIterator[tuple[Turn, int, bool]]:
-    """Lend a turn with the cursor's position and whether rules changed, and finish it."""
+    pool: Pool, clock: Clock, office: Office, known: Known
+) -> AsyncIterator[tuple[Turn, int]]:
+    """Lend a turn with the cursor's position, and finish it."""
     async with transaction(pool) as conn:
         now = clock.now()
         position = await _lock_cursor(conn, clock)
-        known = rules.change
-        changed = await rules.refresh(conn)
-        turn = Turn(conn, office, now, rules, await load_roster(conn, now))
-        try:
-            yield turn, position, changed
-            await turn.finish()
-            passing("alerts.before_commit")
-        except BaseException:
-            rules.change = known  # so that the next turn, too, hears of the change
-            raise
+        await known.rules.refresh(conn)
+        turn = Turn(conn, office, now, known.rules, await load_roster(conn, now))
+        yield turn, position
+        await turn.finish()
+        passing("alerts.before_commit")
     passing("alerts.after_commit")
 
 

@@ -163,7 +163,11 @@ async def resend(conn: Connection, outbox_id: int, *, actor: str, now: datetime)
     if row is None:
         state = await (await conn.execute(_STATE, [outbox_id])).fetchone()
         if state is None:
-            raise NotFoundError(f"there is no message {outbox_id} in the outbox")
+            raise NotFoundError(
+                Text(
+                    f"待发中没有消息 {outbox_id}", f"there is no message {outbox_id} in the outbox"
+                )
+            )
         raise ConflictError(
             Text(f"消息{outbox_id}不是死信", f"message {outbox_id} is {state[0]}, not dead")
         )

@@ -22,6 +22,7 @@ from alerts.alarm_rows import (
     next_numbers,
     save_alarms,
     save_pendings,
+    work_nearby,
 )
 from alerts.case import FINAL, CaseState, Move
 from alerts.case_rows import lock_case
@@ -149,20 +150,11 @@ class Turn:
         passing("alerts.after_incident")
         await self._tell()
         passing("alerts.after_case")
-        numbers = {alarm.alarm_id for alarm in born.values()}
+        numbers = {one.alarm.alarm_id for one in born}
         await save_alarms(self.conn, self._changed(numbers), self.now)
         passing("alerts.after_change")
         await add_alarms(
-            self.conn,
-            [
-                Born(
-                    self._alarms[alarm.alarm_id],
-                    self.facts[self._born[placeholder][0][0]],
-                    self.rule(self._born[placeholder][0]),
-                    self._born[placeholder][1],
-                )
-                for placeholder, alarm in born.items()
-            ],
+            self.conn, [replace(one, alarm=self._alarms[one.alarm.alarm_id]) for one in born]
         )
         passing("alerts.after_alarm")
         await save_pendings(self.conn, self._pendings())
@@ -180,10 +172,10 @@ class Turn:
         version = self.rules.version(key[1], self.facts[key[0]])
         return replace(alarm, alarm_id=placeholder, rule_version=version)
 
-    async def _bear(self) -> dict[int, Alarm]:
+    async def _bear(self) -> list[Born]:
         """Give new occurrences their numbers, places and incidents, in all that speaks of them."""
         if not self._born:
-            return {}
+            return []
         await self._locate()
         numbers = await next_numbers(self.conn, len(self._born))
         number = dict(zip(self._born, numbers, strict=True))
@@ -207,7 +199,12 @@ class Turn:
             key: track if track.alarm is None else replace(track, alarm=named(track.alarm))
             for key, track in self.tracks.items()
         }
-        return {old: self._alarms[new] for old, new in number.items()}
+        several = [self.facts[key[0]] for key, _ in self._born.values()]
+        nearby = await work_nearby(self.conn, several)
+        return [
+            Born(self._alarms[number[old]], *self._parts(key), kind, orders)
+            for (old, (key, kind)), orders in zip(self._born.items(), nearby, strict=True)
+        ]
 
     def _parts(self, key: Key) -> tuple[Facts, AlarmRule]:
         return self.facts[key[0]], self.rule(key)

@@ -98,7 +98,9 @@ class WindowActions(Staff):
             now = self._clock.now()
             rows = await select(conn, _WINDOW, {"window_id": window_id})
             if not rows:
-                raise NotFoundError(f"there is no maintenance window {window_id}")
+                raise NotFoundError(
+                    Text(f"没有检修窗口 {window_id}", f"there is no maintenance window {window_id}")
+                )
             window = rows[0]
             await check_version(conn, act, version, window["version"], self._office)
             if window["state"] not in {"planned", "active"}:
@@ -131,7 +133,12 @@ async def _check(
     if window["order_no"] is not None:
         rows = await select(conn, _ORDER, {"order_no": window["order_no"]})
         if not rows:
-            raise NotFoundError(f"there is no work order {window['order_no']}")
+            raise NotFoundError(
+                Text(
+                    f"没有任务单 {window['order_no']}",
+                    f"there is no work order {window['order_no']}",
+                )
+            )
     (count,) = await select(conn, _COVERED, {"window": _json(window)})
     if count["devices"] == 0:
         raise ConflictError(Text("该范围内没有设备", "there is no device in that scope"))

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from alerts.actions import StaffActions
-from alerts.engine import pass_time, run_engine, step
+from alerts.engine import Known, pass_time, run_engine, step
 from alerts.office import Office
 from core.clock import ManualClock
 from core.db import Pool, open_pool
@@ -212,7 +212,7 @@ async def test_unread_findings_hold_time_back(desk: Desk) -> None:
     await desk.hear(cover, 3600)
     await desk.find(finding(cover, ts=later(120), first_ts=later(120), received_at=later(120)))
     # as if the finding had been committed after the engine looked for findings
-    await pass_time(desk.pool, desk.clock, Office(), Rulebook())
+    await pass_time(desk.pool, desk.clock, Office(), Known())
     assert await desk.row("SELECT condition_state FROM hub.alarm") == ("clearing",)
     await desk.work()
     assert (await desk.row("SELECT condition_state, chatter_count FROM hub.alarm")) == ("active", 1)
