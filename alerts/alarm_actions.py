@@ -21,6 +21,7 @@ from core.db import Connection
 from core.errors import NotFoundError
 from core.failpoint import passing
 from core.model import Text
+from core.model import Text
 
 
 class AlarmActions(Staff):

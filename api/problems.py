@@ -145,11 +145,50 @@ def _invalid(error: RequestValidationError) -> Problem:
         400 if broken else 422,
         "not_json" if broken else "invalid",
         Text(
-            f"{first['where']} 不合要求：{first['message']}",
+            f"{first['where']} 不合要求：{_in_chinese(errors[0]) if errors else '内容无法读取'}",
             f"{first['where']}: {first['message']}",
         ),
         extra={"errors": where},
     )
+
+
+_INVALID_ZH: Final[Mapping[str, str]] = {
+    # pydantic's error types; its own words are English
+    "missing": "缺少此项",
+    "extra_forbidden": "没有这一项",
+    "json_invalid": "不是有效的 JSON",
+    "string_too_short": "至少 {min_length} 个字符",
+    "string_too_long": "最多 {max_length} 个字符",
+    "string_pattern_mismatch": "格式不符",
+    "string_type": "应为文字",
+    "int_parsing": "应为整数",
+    "int_type": "应为整数",
+    "int_from_float": "应为整数",
+    "float_parsing": "应为数字",
+    "float_type": "应为数字",
+    "bool_parsing": "应为是或否",
+    "bool_type": "应为是或否",
+    "greater_than": "应大于 {gt}",
+    "greater_than_equal": "不得小于 {ge}",
+    "less_than": "应小于 {lt}",
+    "less_than_equal": "不得大于 {le}",
+    "too_long": "最多 {max_length} 项",
+    "too_short": "至少 {min_length} 项",
+    "list_type": "应为列表",
+    "dict_type": "应为对象",
+    "model_attributes_type": "应为对象",
+    "literal_error": "应为 {expected} 之一",
+    "enum": "应为 {expected} 之一",
+    "timezone_aware": "时间须带时区",
+    "datetime_from_date_parsing": "应为 ISO 8601 时间",
+    "datetime_parsing": "应为 ISO 8601 时间",
+}
+
+
+def _in_chinese(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with an input, of the kinds of error that our routes can give."""
+    words = _INVALID_ZH.get(str(error["type"]), "内容不符合要求")
+    return words.format_map({key: str(value) for key, value in error.get("ctx", {}).items()})
 
 
 _HTTP: Final[Mapping[int, tuple[str, Text]]] = {
@@ -179,7 +218,7 @@ def _ours(error: CityhubError) -> Problem:
         case ConflictError():
             return _refused(error)
         case NotFoundError():
-            return Problem(404, "not_found", said)
+            return Problem(404, "not_found", error.text)
         case StoreUnavailableError(__cause__=psycopg.errors.QueryCanceled()):
             return Problem(
                 503,

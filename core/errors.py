@@ -67,7 +67,15 @@ class ForbiddenError(ConflictError):
 
 
 class NotFoundError(CityhubError):
-    """There is no such thing."""
+    """There is no such thing.
+
+    Attributes:
+        text: The sentence for the member of staff.
+    """
+
+    def __init__(self, text: Text | str) -> None:
+        self.text = text if isinstance(text, Text) else Text(text, text)
+        super().__init__(self.text.en)
 
 
 class RefusedError(CityhubError):

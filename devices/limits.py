@@ -37,26 +37,6 @@ class LiveLimits(dict[int, Mapping[str, Any]]):
             self.epoch += 1
 
 
-class LiveLimits(dict[int, Mapping[str, Any]]):
-    """What differs of the watches of each device, by ``device_no``; the same object for ever.
-
-    Its values are replaced and never changed in place. ``epoch`` rises with each change, so that
-    whoever holds on to it need not compare.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epoch = 0
-
-    def become(self, limits: Mapping[int, Mapping[str, Any]]) -> None:
-        """Take over how things stand."""
-        if limits != self:
-            for device_no in self.keys() - limits.keys():
-                del self[device_no]
-            self.update(limits)
-            self.epoch += 1
-
-
 def limit_keys(kind: DeviceKind) -> dict[str, Limit | GroundStep]:
     """Return the keys that limits of a device of this kind may have, and what each replaces.
 

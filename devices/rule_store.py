@@ -137,7 +137,7 @@ async def read_device(conn: Connection, device_id: str) -> Device:
     """
     row = await (await conn.execute(SELECT_ONE, [device_id])).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no device {device_id!r}")
+        raise NotFoundError(Text(f"没有设备 {device_id}", f"there is no device {device_id!r}"))
     return Device(*row)
 
 
@@ -216,12 +216,17 @@ async def _beneath(conn: Connection, rules: Rulebook, target: Target) -> dict[st
             device = Device(0, "", target.kind, component_code=f"000000{name}000000")
         case "grid" if name:
             if await (await conn.execute(_GRID_CELL, [name])).fetchone() is None:
-                raise NotFoundError(f"there is no grid cell {name!r}")
+                raise NotFoundError(Text(f"没有单元网格 {name}", f"there is no grid cell {name!r}"))
             device = Device(0, "", target.kind, grid_code=name)
         case "device" if name:
             device = await read_device(conn, name)
             if device.kind != target.kind:
-                raise NotFoundError(f"{name} is no {target.kind} but a {device.kind}")
+                raise NotFoundError(
+                    Text(
+                        f"{name} 的类型是 {device.kind}，不是 {target.kind}",
+                        f"{name} is no {target.kind} but a {device.kind}",
+                    )
+                )
             ladders = device.limits or {}
         case _:
             raise RefusedError(
@@ -237,7 +242,10 @@ async def _beneath(conn: Connection, rules: Rulebook, target: Target) -> dict[st
 def _check_rule(kind: str, rule_id: str) -> None:
     if not fields_of(kind, rule_id):
         raise NotFoundError(
-            f"{kind} has no rule {rule_id!r}; 'cityhub rule list --kind {kind}' shows them"
+            Text(
+                f"{kind} 没有规则 {rule_id}",
+                f"{kind} has no rule {rule_id!r}; 'cityhub rule list --kind {kind}' shows them",
+            )
         )
 
 

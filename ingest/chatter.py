@@ -75,4 +75,5 @@ class Chatter:
             value=float(count),
             limit=float(self._limit),
             unit="/min",
+            detail={"feature": "pace", "hi": float(self._limit)},
         )

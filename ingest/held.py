@@ -54,7 +54,12 @@ def find(conn: psycopg.Connection[Any], quarantine_id: int) -> Held:
     with translated(), conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(_SELECT, [quarantine_id]).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no message {quarantine_id} in quarantine")
+        raise NotFoundError(
+            Text(
+                f"隔离区没有消息 {quarantine_id}",
+                f"there is no message {quarantine_id} in quarantine",
+            )
+        )
     return Held(
         quarantine_id=row["quarantine_id"],
         topic=row["topic"],

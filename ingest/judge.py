@@ -108,6 +108,7 @@ class Judge:
                     f"The detector {stage.name} failed on this device; its readings are stored,"
                     " unjudged.",
                 ),
+                detail={"feature": "stage", "stage": stage.name, "error": type(error).__name__},
             )
         ]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.batch import Finding
 from core.model import Edge, Severity, Text
 from ingest.decode import Work
+from ingest.reasons import REASONS
 
 _SHARE: Final = 0.05
 _ENOUGH: Final = 20
@@ -81,7 +82,7 @@ class PayloadWatch:
     def _finding(self, number: int, at: int) -> Finding:
         bad, code = self._bad[number], self._latest[number]
         total = bad + self._count(number)
-        share = bad / total
+        share, why = bad / total, REASONS[code].text
         return Finding(
             device_no=number,
             rule_id="payload_invalid",
@@ -93,12 +94,12 @@ class PayloadWatch:
             received_at=at,
             severity=Severity.BLUE,
             explain=Text(
-                f"一小时内 {total} 条记录中有 {bad} 条无法解析（最近一条原因：{code}），已隔离。",
-                f"{bad} of {total} records within the hour could not be read (the latest: {code});"
-                " they stand in quarantine.",
+                f"一小时内 {total} 条记录中有 {bad} 条无法解析，已隔离；最近一条：{why.zh}",
+                f"{bad} of {total} records within the hour could not be read and stand in"
+                f" quarantine; the latest: {why.en}",
             ),
             value=100 * share,
             limit=100 * _SHARE,
             unit="%",
-            detail={"code": code, "bad": bad, "records": total},
+            detail={"feature": "payload", "code": code, "bad": bad, "records": total},
         )

@@ -6,13 +6,13 @@ the first row that carries the bit and ends after three rows that do not.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.stages.columns import Columns, outside
-from analytics.stages.explain import quantity, quantity_en
+from analytics.stages.explain import duration, quantity, quantity_en
 from analytics.stages.order import HISTORY, live_rows, passes, starts
 from analytics.stages.state import Field, Rows, State, StatefulStage
 from core.batch import Batch, DeviceEvent, Episode, Finding
@@ -27,6 +27,7 @@ _SECOND: Final = 1_000_000
 class _Fault:
     bit: Quality
     rule_id: str
+    feature: str
     explain: Text
 
 
@@ -34,16 +35,19 @@ _FAULTS: Final = (
     _Fault(
         Quality.OUT_OF_RANGE,
         "out_of_range",
+        "range",
         Text("数值超出传感器量程", "a value beyond the range of its sensor"),
     ),
     _Fault(
         Quality.SENSOR_FAULT,
         "sensor_fault",
+        "own_report",
         Text("设备报告传感器故障", "the device reports a fault of its sensor"),
     ),
     _Fault(
         Quality.CLOCK_SUSPECT,
         "clock_wrong",
+        "clock",
         Text("设备时钟不可信，数据按接收时间入库", "its clock is wrong; stored at receive time"),
     ),
 )
@@ -130,8 +134,10 @@ class Care(StatefulStage[_CareState]):
                         severity=self._severity[_CLOCK],
                         explain=_off(off),
                         value=off,
+                        expected=0.0,
                         unit="s",
                         quality=event.quality,
+                        detail={"feature": _FAULTS[_CLOCK].feature},
                     )
                 )
         return found
@@ -165,16 +171,19 @@ class Care(StatefulStage[_CareState]):
     def _finding(self, batch: Batch, row: int, which: int, first_ts: int, edge: Edge) -> Finding:
         fault = _FAULTS[which]
         value, unit, metric = float("nan"), "", ""
-        explain = fault.explain
+        expected, limit = float("nan"), float("nan")
+        explain, detail = fault.explain, dict[str, Any](feature=fault.feature)
         if edge is Edge.CLEAR:
             explain = Text(f"已恢复：{explain.zh}", f"over: {explain.en}")
         elif fault.bit is Quality.CLOCK_SUSPECT and batch.device_ts is not None:
             value, unit = float(batch.device_ts[row] - batch.rx[row]) / _SECOND, "s"
-            explain = _off(value)
+            explain, expected = _off(value), 0.0
         elif fault.bit is Quality.OUT_OF_RANGE and (wrong := self._outside(batch, row)):
             metric, value = wrong
             known = self._columns.metric(metric)
             unit = known.unit
+            limit = known.high if value > known.high else known.low
+            detail |= {"lo": known.low, "hi": known.high}
             explain = Text(
                 f"{known.label.zh} {quantity(value, known)} 超出量程 "
                 f"{quantity(known.low, known)} 至 {quantity(known.high, known)}",
@@ -194,8 +203,11 @@ class Care(StatefulStage[_CareState]):
             explain=explain,
             metric=metric,
             value=value,
+            expected=expected,
+            limit=limit,
             unit=unit,
             quality=int(batch.quality[row]),
+            detail=detail,
         )
 
     def _outside(self, batch: Batch, row: int) -> tuple[str, float] | None:
@@ -212,13 +224,13 @@ def _off(seconds: float) -> Text:
     """Return how far a clock is off, in words.
 
     >>> _off(-28_800.0).en
-    "the device's clock is 8.0 h behind; its readings stand under the time of receipt"
+    "the device's clock is 8 h behind; its readings stand under the time of receipt"
     """
     if np.isnan(seconds):
         return _FAULTS[_CLOCK].explain
     zh, en = ("快", "ahead") if seconds > 0 else ("慢", "behind")
-    hours = abs(seconds) / 3600
+    far_zh, far_en = duration(abs(seconds))
     return Text(
-        f"设备时钟{zh}了 {hours:.1f} 小时，数据按接收时间入库",
-        f"the device's clock is {hours:.1f} h {en}; its readings stand under the time of receipt",
+        f"设备时钟{zh}了 {far_zh}，数据按接收时间入库",
+        f"the device's clock is {far_en} {en}; its readings stand under the time of receipt",
     )

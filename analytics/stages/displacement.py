@@ -287,7 +287,7 @@ class Displacement(StatefulStage[_CoverState]):
         if after & _GRAVITY:
             explain = Text(
                 f"偏离静置姿态 {case.angle:.1f}°（连续静止读数一致）",
-                f"turned {case.angle:.1f} deg from rest in agreeing quiet readings",
+                f"turned {case.angle:.1f}° from rest in agreeing quiet readings",
             )
             return [self._open(case, edge, explain, case.angle, attitude.FAR_DEG)]
         if after & _TILT:
@@ -340,7 +340,7 @@ class Displacement(StatefulStage[_CoverState]):
         zh, en = ("缓慢沉降", "settled") if settling else ("发生位移", "shifted")
         explain = Text(
             f"{zh}：偏离静置姿态 {how_far:.1f}°（已扣除温度影响）",
-            f"{en}: {how_far:.1f} deg from rest after temperature compensation",
+            f"{en}: {how_far:.1f}° from rest after temperature compensation",
         )
         finding = self._moved(case, Edge.OPEN, explain)
         return replace(
@@ -430,4 +430,4 @@ def _marked(finding: Finding, flag: str, doubt: Text) -> Finding:
 
 
 def _turned(angle: float) -> Text:
-    return Text(f"偏离静置姿态 {angle:.1f}°", f"turned {angle:.1f} deg from rest")
+    return Text(f"偏离静置姿态 {angle:.1f}°", f"turned {angle:.1f}° from rest")

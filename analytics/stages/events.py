@@ -201,5 +201,5 @@ def _finding(
         ),
         quality=event.quality,
         flags=("clock_suspect",) if suspect else (),
-        detail={"event": event.name, **event.values},
+        detail={"feature": "own_report", "event": event.name, **event.values},
     )

@@ -13,9 +13,17 @@ _SIGNS: Final = {
     "dB{mW}": "dBm",
     "kW.h": "kWh",
     "m3/s": "m³/s",
+    "m3": "m³",
+    "ug/m3": "µg/m³",
+    "Ohm": "Ω",
+    "kBy": "kB",
+    "%{LEL}": "%LEL",
+    "/min": "/min",
     "{px}": "px",
 }
-_TIGHT: Final = ("°", "℃", "%")
+_SIGNS_ZH: Final = {"/min": "次/分钟", "min": "分钟", "h": "小时", "s": "秒", "d": "天"}
+_SIGNS_EN: Final = {"Cel": "°C", "/min": "a minute"}
+_TIGHT: Final = ("°", "%", "%LEL")
 _LESSER: Final = {"s": 60.0, "min": 60.0, "h": 24.0}
 _UNITS_ZH: Final = {"s": "秒", "min": "分钟", "h": "小时", "d": "天"}
 
@@ -27,16 +35,25 @@ def quantity(value: float, metric: Metric) -> str:
     >>> quantity(95, Metric("tilt", "deg", Text("倾角", "Tilt"), low=0, high=180, rest=0))
     '95°'
     """
-    sign = _SIGNS.get(metric.unit, metric.unit)
-    gap = "" if not sign or sign in _TIGHT else " "
+    sign = _SIGNS_ZH.get(metric.unit) or sign_of(metric.unit)
+    gap = "" if not sign or sign in _TIGHT or sign == "℃" else " "
     return f"{number(value, metric)}{gap}{sign}"
 
 
 def quantity_en(value: float, metric: Metric) -> str:
-    """Return a value with its unit in letters, such as ``95 deg``."""
-    sign = _SIGNS.get(metric.unit, metric.unit)
-    unit = metric.unit if sign in _TIGHT else sign
-    return f"{number(value, metric)} {unit}".rstrip()
+    """Return a value with its unit's sign as an English reader expects it, such as ``21 °C``."""
+    sign = _SIGNS_EN.get(metric.unit) or sign_of(metric.unit)
+    gap = "" if not sign or sign in _TIGHT else " "
+    return f"{number(value, metric)}{gap}{sign}"
+
+
+def sign_of(unit: str) -> str:
+    """Return how people write a unit; a UCUM code is for machines.
+
+    >>> sign_of("m3/s"), sign_of("{count}"), sign_of("mm/h")
+    ('m³/s', '', 'mm/h')
+    """
+    return _SIGNS.get(unit, unit)
 
 
 def number(value: float, metric: Metric) -> str:

@@ -211,7 +211,7 @@ class Limits(StatefulStage[_LimitState]):
         if timed:
             zh, en = duration(lasted)
             return Text(f"，已持续 {zh}", f" for {en}")
-        return Text(f"，已持续 {run} 次", f" for {run} reading{'s' * (run > 1)}")
+        return Text(f"，连续 {run} 次", f" in {run} readings") if run > 1 else Text("", "")
 
     def _suspects(
         self, batch: Batch, view: Compared, at: Rows, after: NDArray[np.int64]
@@ -302,6 +302,12 @@ class Limits(StatefulStage[_LimitState]):
         past = breaching(np.array([value]), np.array([threshold]), limit)[0]
         side = ("≤" if past else ">") if limit.below else ("≥" if past else "<")
         words = _SIDES_EN[side]
+        against = Text(
+            f" {side} {quantity(threshold, metric)}{how.zh}",
+            f" {words} {quantity_en(threshold, metric)}{how.en}",
+        )
+        if np.isnan(threshold):  # a rule was changed while it lasted
+            against = Text("，限值已取消", ", which has no such limit any more")
         return Finding(
             device_no=int(batch.device_no[row]),
             rule_id=limit.rule_id,
@@ -313,10 +319,8 @@ class Limits(StatefulStage[_LimitState]):
             received_at=int(batch.rx[row]),
             severity=Severity(severity + 1),
             explain=Text(
-                f"{metric.label.zh} {quantity(value, metric)} {side} "
-                f"{quantity(threshold, metric)}{how.zh}",
-                f"{metric.label.en} {quantity_en(value, metric)} {words} "
-                f"{quantity_en(threshold, metric)}{how.en}",
+                f"{metric.label.zh} {quantity(value, metric)}{against.zh}",
+                f"{metric.label.en} {quantity_en(value, metric)}{against.en}",
             ),
             metric=limit.metric,
             value=value,
@@ -324,8 +328,23 @@ class Limits(StatefulStage[_LimitState]):
             unit=metric.unit,
             quality=int(batch.quality[row]),
             flags=flags,
-            detail={"source": limit.source},
+            detail={
+                "feature": "under" if limit.below else "over",
+                **self._band(view, n, int(place)),
+                "hold": int(self.state.run[self.state.find(batch.device_no[[row]])[0], step]),
+                "source": limit.source,
+            },
         )
+
+    def _band(self, view: Compared, n: int, place: int) -> dict[str, float]:
+        """Return between what a value is normal: the mildest step, and the end of the sensor."""
+        limit, steps = self._limits[place], view.threshold[place * STEPS : (place + 1) * STEPS, n]
+        metric, known = self._columns.metric(limit.metric), steps[~np.isnan(steps)]
+        if not len(known):
+            return {"lo": metric.low, "hi": metric.high}
+        if limit.below:
+            return {"lo": float(known.max()), "hi": metric.high}
+        return {"lo": metric.low, "hi": float(known.min())}
 
 
 _SIDES_EN: Final = {"≥": "at or above", "≤": "at or below", ">": "above", "<": "below"}

@@ -151,7 +151,7 @@ class Slope(StatefulStage[SlopeState]):
         explain_it = Text(
             f"加速变形：速度 {velocity:.1f} mm/天，切线角 {angle:.0f}°（{stage_zh}），"
             f"照此发展约 {remains:g} 天（{lo:g}～{hi:g} 天）后失稳",
-            f"accelerating: {velocity:.1f} mm/d, tangent angle {angle:.0f} deg ({stage_en}); about"
+            f"accelerating: {velocity:.1f} mm/d, tangent angle {angle:.0f}° ({stage_en}); about"
             f" {remains:g} days ({lo:g} to {hi:g}) to failure if it goes on",
         )
         day_s = 86_400

@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 from api.deps import Hub
 from api.paging import Page
 from api.policy import Policy, allow
+from api.problems import missing
 from api.routers.doing import Doing, Name, Reasoned
 from api.shapes import Instant, Shape, Words
 from core.db import Connection, transaction
-from core.errors import NotFoundError
 from core.model import Text
 from devices import KINDS
 from devices.registry import VIRTUAL_KINDS, Device
@@ -121,7 +121,7 @@ async def rules(
         book = await _book(conn)
     items = [_show(book, name, rule.rule_id, whom) for name in kinds for rule in rules_of(name)]
     if not items:
-        raise NotFoundError(f"there is no kind {kind!r}")
+        raise missing(Text("设备类型", "kind"), str(kind))
     return {"items": items, "next": None}
 
 
@@ -130,11 +130,11 @@ async def rules(
 async def rule(hub: Hub, kind: Kind, rule_id: RuleId, device: OfDevice = None) -> dict[str, Any]:
     """Return a rule with each value and where it comes from."""
     if find_rule(kind, rule_id) is None:
-        raise NotFoundError(f"{kind} has no rule {rule_id!r}")
+        raise missing(Text("规则", "rule"), f"{kind}/{rule_id}")
     async with transaction(hub.pool) as conn:
         whom = await read_device(conn, device) if device else None
         if whom is not None and whom.kind != kind:
-            raise NotFoundError(f"{whom.device_id} is no {kind} but a {whom.kind}")
+            raise missing(Text(f"此类型（{kind}）的设备", f"{kind}"), whom.device_id)
         return _show(await _book(conn), kind, rule_id, whom)
 
 

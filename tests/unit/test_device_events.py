@@ -22,7 +22,7 @@ def test_an_opened_cover_is_believed_at_once() -> None:
     assert told(found) == [("cover_open", "open")]
     assert found[0].severity is Severity.RED
     assert found[0].explain.zh == "设备上报：井盖开启"
-    assert found[0].detail == {"event": "cover_open"}
+    assert found[0].detail == {"feature": "own_report", "event": "cover_open"}
 
 
 def test_a_condition_that_ends_clears() -> None:

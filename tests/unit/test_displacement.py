@@ -59,7 +59,7 @@ def test_the_devices_own_tilt_opens_at_once_and_needs_no_reference() -> None:
     assert found[0].limit == 90
     assert found[0].flags == ()
     assert found[0].explain.zh == "倾角 95° ≥ 90°"
-    assert found[0].explain.en == "Tilt 95 deg at or above 90 deg"
+    assert found[0].explain.en == "Tilt 95° at or above 90°"
 
 
 def test_it_clears_when_the_cover_is_back_at_rest() -> None:
@@ -224,7 +224,7 @@ def test_an_open_cover_that_speaks_again_is_told_again() -> None:
         ("update", 10),
     ]
     assert found[1].flags == (FLAG,)
-    assert found[1].explain.en == "Tilt 95 deg at or above 90 deg, and goes on"
+    assert found[1].explain.en == "Tilt 95° at or above 90°, and goes on"
 
 
 def test_a_cover_laid_back_in_silence_is_not_told_again() -> None:

@@ -58,7 +58,7 @@ def test_a_breach_opens_and_a_normal_reading_clears() -> None:
 def test_the_sentence_names_value_limit_and_hold_in_both_languages() -> None:
     found = find(Limit("level", "high", red=4, hold=2), levels(4.5, 4.25))
     assert found[0].explain == Text(
-        "水位 4.25 m ≥ 4 m，已持续 2 次", "Level 4.25 m at or above 4 m for 2 readings"
+        "水位 4.25 m ≥ 4 m，连续 2 次", "Level 4.25 m at or above 4 m in 2 readings"
     )
 
 

@@ -37,7 +37,12 @@ def test_two_in_twenty_are_told_at_once_and_once_an_hour() -> None:
     assert watch.look(work(10, 2)) == []
     (finding,) = watch.look(work(8, 0)) or watch.look(work(0, 1))
     assert (finding.rule_id, finding.device_no, finding.ts) == ("payload_invalid", 3, FIRST)
-    assert finding.detail == {"code": "not_json", "bad": 3, "records": 21}
+    assert finding.detail == {
+        "feature": "payload",
+        "code": "not_json",
+        "bad": 3,
+        "records": 21,
+    }
     assert watch.look(work(0, 9)) == []
     (again,) = watch.look(work(0, 20, FIRST + HOUR))
     assert again.value == 100.0
