@@ -46,7 +46,8 @@ def judge(count: Count, conn: psycopg.Connection[Any], run: Run, received: Path 
 
 def _effects(journal: Path) -> Counter[str]:
     """Return how many work orders the platform took for each case; repetitions have no effect."""
-    entries = [json.loads(line) for line in journal.read_text("utf-8").splitlines() if line]
+    text = journal.read_text("utf-8") if journal.exists() else ""  # nothing was ever delivered
+    entries = [json.loads(line) for line in text.splitlines() if line]
     return Counter(
         entry["case_no"]
         for entry in entries

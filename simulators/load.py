@@ -5,8 +5,9 @@ A load generator of its own beside the fleet: plain readings, as fast as asked, 
 that alarms must come.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ class Load:
         number: How many readings in all.
         first_seq: Counter of each device's first reading.
         thefts: So many devices tell half-way that their cover is open.
+        theft_after: They tell after so many readings instead.
         dispatched: Such an alarm must become a work order that is dispatched.
     """
 
@@ -41,6 +43,7 @@ class Load:
     number: int
     first_seq: int = 0
     thefts: int = 0
+    theft_after: int | None = None
     dispatched: bool = False
 
     def messages(self, clock: Clock, ledger: RunLedger) -> Iterator[Publication[Key | None]]:
@@ -49,10 +52,10 @@ class Load:
         Times of one device rise, a millisecond a reading at least: two readings of one time would
         be a fault of the device, and none is meant here.
         """
-        last, half = 0, self.number // 2
+        last, first = 0, self.number // 2 if self.theft_after is None else self.theft_after
         for i in range(self.number):
-            if self.thefts and half <= i < half + self.thefts:
-                device = self.devices[(i - half) % len(self.devices)]
+            if self.thefts and first <= i < first + self.thefts:
+                device = self.devices[(i - first) % len(self.devices)]
                 ledger.expect_alarm(device, THEFT[1], dispatched=self.dispatched)
                 payload = encode_event(THEFT[0], ts_micros=clock.micros(), seq=None, on=True)
                 yield Publication(f"{TOPIC_PREFIX}/{device}/event", payload, None)
@@ -70,7 +73,14 @@ class Load:
 
 
 async def run_load(
-    load: Load, login: Login, *, rate: float, ledger: Path, clock: Clock, window: int = 500
+    load: Load,
+    login: Login,
+    *,
+    rate: float,
+    ledger: Path,
+    clock: Clock,
+    window: int = 500,
+    until: Callable[[], bool] = lambda: False,
 ) -> Publisher[Key | None]:
     """Send all of it and return when the broker has taken it; the ledger is on disk then.
 
@@ -81,6 +91,7 @@ async def run_load(
         ledger: File of the run; a new run is appended.
         clock: What time it is for the devices.
         window: The most messages without an acknowledgement.
+        until: Whether it is enough; what was sent by then is still seen to its acknowledgement.
     """
     book = RunLedger(ledger)
     try:
@@ -92,7 +103,8 @@ async def run_load(
             client_id=None,
             window=window,
         )
-        await publisher.send(load.messages(clock, book), rate=rate)
+        messages = takewhile(lambda _: not until(), load.messages(clock, book))
+        await publisher.send(messages, rate=rate)
         return publisher
     finally:
         book.close()

@@ -16,7 +16,8 @@ from simulators.courier import Login
 
 T = TypeVar("T")
 
-_CONNACK: Final = b"\x20\x02\x00\x00"
+ACCEPTED: Final = b"\x20\x02\x00\x00"
+"""CONNACK of a broker that lets us in."""
 _PUBACK: Final = b"\x40\x02"
 _IDS: Final = 60_000  # packet ids in turn, never 0
 _BURST: Final = 50
@@ -84,8 +85,8 @@ class Publisher(Generic[T]):
         login = self._login
         reader, writer = await asyncio.open_connection(login.host, login.port)
         try:
-            writer.write(_connect(self._client_id, login.username, login.password))
-            if (answer := await reader.readexactly(4)) != _CONNACK:
+            writer.write(connect_packet(self._client_id, login.username, login.password))
+            if (answer := await reader.readexactly(4)) != ACCEPTED:
                 raise ConnectionRefusedError(f"the broker answers CONNECT with {answer!r}")
             self.sessions += 1
             over = asyncio.Event()
@@ -111,7 +112,7 @@ class Publisher(Generic[T]):
     ) -> None:
         """Write what is in doubt and then the rest, until all is written or nobody listens."""
         for packet_id, message in self._flying:
-            writer.write(_publication(packet_id, message.topic, message.payload))
+            writer.write(publish_packet(packet_id, message.topic, message.payload))
         self.resent += len(self._flying)
         loop = asyncio.get_running_loop()
         start, count = loop.time(), 0
@@ -126,7 +127,7 @@ class Publisher(Generic[T]):
             self._flying += flying
             self._sending([message.tag for message in some])
             for packet_id, message in flying:
-                writer.write(_publication(packet_id, message.topic, message.payload))
+                writer.write(publish_packet(packet_id, message.topic, message.payload))
             await writer.drain()
             count += len(some)
             await asyncio.sleep(max(0.001, start + count / rate - loop.time()))
@@ -150,14 +151,14 @@ class Publisher(Generic[T]):
             self._acknowledged(some)
 
 
-def _connect(client_id: str, user: str | None, password: str | None) -> bytes:
+def connect_packet(client_id: str, user: str | None, password: str | None) -> bytes:
     """Return CONNECT with a clean session."""
     login = b"" if user is None else _text(user) + _text(password or "")
     flags = b"\x02" if user is None else b"\xc2"
     return _packet(0x10, b"\x00\x04MQTT\x04" + flags + b"\x00\x3c" + _text(client_id) + login)
 
 
-def _publication(packet_id: int, topic: str, payload: bytes) -> bytes:
+def publish_packet(packet_id: int, topic: str, payload: bytes) -> bytes:
     """Return PUBLISH at QoS 1."""
     return _packet(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
 

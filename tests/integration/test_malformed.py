@@ -22,6 +22,7 @@ from ingest.session import claiming, identifying
 from ingest.sources.jetstream import JetStreamSource
 from ingest.sources.memory import MemorySource
 from ingest.sources.mqtt import MqttSource
+from simulators.publisher import ACCEPTED, connect_packet, publish_packet
 from tests.intake import (
     SECOND,
     Message,
@@ -34,7 +35,6 @@ from tests.intake import (
     retire,
     running_worker,
 )
-from tests.load import is_cut_off
 from tests.malformed import BROKEN_RECORDS
 from tests.publisher import Message as Published
 from tests.publisher import publish
@@ -239,6 +239,20 @@ def let_write_everywhere(mosquitto: Mosquitto) -> None:
     with (mosquitto.config.parent / "acl").open("a") as acl:
         acl.write("\nuser loader\ntopic write #\n")
     mosquitto.start()
+
+
+async def is_cut_off(port: int, user: str, password: str, topic: str, payload: bytes) -> bool:
+    """Publish one message; return whether the broker closes the connection instead of taking it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(connect_packet(user, user, password))
+        assert await reader.readexactly(4) == ACCEPTED
+        writer.write(publish_packet(1, topic, payload))
+        return await reader.read(4) != b"\x40\x02\x00\x01"
+    except ConnectionError:
+        return True
+    finally:
+        writer.close()
 
 
 async def send(port: int, user: str, password: str, stream: list[Message]) -> None:

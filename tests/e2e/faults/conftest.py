@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from tests.e2e.faults.site import Broker, Site, open_mosquitto, open_nats
 from tests.servers import Mosquitto, Nats, open_folder
 
 _NAME: Final = re.compile(r"test_(?P<row>\d+)_(?P<words>\w+)(?:\[(?P<case>.*)\])?$")
-_JUDGED: Final = ("sent", "lost", "twice", "disorder")
+_JUDGED: Final = ("sent", "lost", "twice", "disorder", "alarms", "feed")
 
 
 @pytest.fixture(params=["mosquitto", "nats"])
@@ -27,23 +27,30 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 @pytest.fixture
-def site(database: str, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+async def site(
+    database: str, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
     """A site with either broker."""
-    return Site(database, broker, tmp_path, request.node)
+    async with Site(database, broker, tmp_path, request.node) as site:
+        yield site
 
 
 @pytest.fixture
-def nats_site(database: str, nats: Nats, tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+async def nats_site(
+    database: str, nats: Nats, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
     """A site with the embedded broker."""
-    return Site(database, open_nats(nats), tmp_path, request.node)
+    async with Site(database, open_nats(nats), tmp_path, request.node) as site:
+        yield site
 
 
 @pytest.fixture
-def mosquitto_site(
+async def mosquitto_site(
     database: str, mosquitto: Mosquitto, tmp_path: Path, request: pytest.FixtureRequest
-) -> Site:
+) -> AsyncIterator[Site]:
     """A site with mosquitto."""
-    return Site(database, open_mosquitto(mosquitto), tmp_path, request.node)
+    async with Site(database, open_mosquitto(mosquitto), tmp_path, request.node) as site:
+        yield site
 
 
 @pytest.fixture
@@ -69,16 +76,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 lines.append(line)
     if not lines:
         return
-    terminalreporter.section("faults: what was lost")
+    terminalreporter.section("faults: what was lost, and what else was wrong")
     terminalreporter.write_line(
-        f"{'row':>3}  {'sent':>7} {'lost':>5} {'twice':>5} {'disorder':>8} {'s':>6}  fault"
+        f"{'row':>3}  {'sent':>6} {'lost':>5} {'twice':>5} {'disorder':>8}"
+        f" {'alarms':>6} {'feed':>4} {'s':>6}  fault"
     )
     for _, text in sorted(lines):
         terminalreporter.write_line(text)
 
 
 def _line(report: object, outcome: str) -> tuple[tuple[int, str], str] | None:
-    if not isinstance(report, pytest.TestReport) or not {"tier_p", "long"} & set(report.keywords):
+    if not isinstance(report, pytest.TestReport) or not {"tier_p", "tier_n"} & set(report.keywords):
         return None
     found = _NAME.search(report.nodeid)
     if found is None or (report.when != "call" and outcome == "passed"):
@@ -86,10 +94,12 @@ def _line(report: object, outcome: str) -> tuple[tuple[int, str], str] | None:
     row, words = int(found["row"]), found["words"].replace("_", " ")
     case = f" ({found['case']})" if found["case"] else ""
     judged = dict(report.user_properties)
-    figures = [str(judged.get(name, "-")) for name in _JUDGED]
+    if "sent" in judged:
+        figures = [str(judged.get(name, "-")) for name in _JUDGED]
+    else:
+        figures = ["held" if outcome == "passed" else "-", *("-" * (len(_JUDGED) - 1))]
+    widths = (6, 5, 5, 8, 6, 4)
+    told = " ".join(text.rjust(width) for text, width in zip(figures, widths, strict=True))
     end = "" if outcome == "passed" else f"  {outcome.upper()}"
-    text = (
-        f"{row:>3}  {figures[0]:>7} {figures[1]:>5} {figures[2]:>5} {figures[3]:>8}"
-        f" {report.duration:>6.1f}  {words}{case}{end}"
-    )
+    text = f"{row:>3}  {told} {report.duration:>6.1f}  {words}{case}{end}"
     return (row, words + case), text

@@ -2,6 +2,8 @@
 
 The load writes down what was acknowledged, on disk; the oracle holds that against SQL. Whatever a
 test breaks in between, the verdict is the same: 0 lost, 0 twice, no order broken, books balanced.
+A few covers are opened in each load: their alarms come once, go out once, and the feed tells each
+once (:mod:`tests.e2e.faults.office`). Nothing of the hub outgrows what it took before.
 """
 
 import asyncio
@@ -11,10 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -23,15 +25,20 @@ import pytest
 from core.clock import SystemClock
 from devices import KINDS
 from simulators.courier import Login
+from simulators.footprint import footprint
 from simulators.load import Load, run_load
 from simulators.oracle import Score, score
 from simulators.publisher import Publication, Publisher
 from simulators.run_ledger import Key, Run, RunLedger, read_run
+from tests.e2e.faults.office import Office, open_office
 from tests.intake import add_devices, query
 from tests.servers import Mosquitto, Nats
 
 DEVICES: Final = 50
 PATIENCE_S: Final = 60.0
+THEFTS: Final = 3
+_ENDLESS: Final = 10**9
+_OWNER: Final = "SZ"
 _TABLE: Final = "hub.reading_manhole_cover"
 
 
@@ -43,13 +50,13 @@ class Broker:
         hub_url: The hub's door and login.
         login: The devices' door, and a login that speaks for all of them.
         has_log: What it acknowledged it has stored.
-        server: To stop, kill and configure.
+        server: To stop, kill and configure; None: it belongs to the hub.
     """
 
     hub_url: str
     login: Login
     has_log: bool
-    server: Mosquitto | Nats
+    server: Mosquitto | Nats | None
 
 
 def open_nats(nats: Nats) -> Broker:
@@ -90,6 +97,18 @@ def through(url: str, port: int) -> str:
 def port_of(url: str) -> int:
     """Return the port that a URL names."""
     return urlsplit(url).port or 0
+
+
+def settle(database: str, number: int = DEVICES) -> list[str]:
+    """Register covers, and the department that mends them; return their ids."""
+    devices = [f"MH-{i}" for i in range(number)]
+    with psycopg.connect(database) as conn:
+        conn.execute(
+            "INSERT INTO hub.department (dept_code, name_zh, name_en) VALUES (%s, %s, %s)",
+            [_OWNER, "市政所", "Public works"],
+        )
+    add_devices(database, *devices, dept_code=_OWNER)
+    return devices
 
 
 class Role:
@@ -145,9 +164,19 @@ class Role:
         return self._log.read_text("utf-8")[-3000:]
 
 
+class Living(Protocol):
+    """A process that should be there, and what it says if it is not."""
+
+    def is_running(self) -> bool:
+        """Return whether it is there."""
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+
+
 @dataclass
 class Site:
-    """What a test breaks.
+    """What a test breaks; open it with ``async with``.
 
     Attributes:
         database: URL of a migrated database.
@@ -163,6 +192,20 @@ class Site:
     node: pytest.Item
     devices: Sequence[str] = ()
     clock: SystemClock = field(default_factory=SystemClock)
+    office: Office | None = None
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def __aenter__(self) -> Self:
+        """Be open until the test is over."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """See :meth:`aclose`."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the office, if there is one."""
+        await self._stack.aclose()
 
     @property
     def ledger(self) -> Path:
@@ -170,9 +213,8 @@ class Site:
         return self.folder / "run.jsonl"
 
     def settle(self, number: int = DEVICES) -> None:
-        """Register covers."""
-        self.devices = [f"MH-{i}" for i in range(number)]
-        add_devices(self.database, *self.devices)
+        """Register covers, and the department that mends them."""
+        self.devices = settle(self.database, number)
 
     def role(
         self, name: str = "ingest", *, database: str = "", broker: str = "", **environ: str
@@ -207,22 +249,51 @@ class Site:
                 assert time.monotonic() < until
                 time.sleep(0.05)
             time.sleep(1.0)  # the subscription follows the claim
+            self.measure(role)
             yield role
         finally:
             role.end()
 
     @asynccontextmanager
     async def loaded(
-        self, number: int, rate: float, **options: Any
+        self, rate: float, number: int | None = None, *, thefts: int = THEFTS, **options: Any
     ) -> AsyncIterator["asyncio.Task[Publisher[Key | None]]"]:
-        """Send readings beside the test; at the end all must be acknowledged."""
-        load = Load(KINDS["manhole_cover"], self.devices, number, **options)
+        """Send readings beside the test; at the end all must be acknowledged.
+
+        Args:
+            rate: Messages a second.
+            number: How many; None: until the test has done what it does meanwhile.
+            thefts: So many covers are opened after a second or at half of the number.
+            options: Of the :class:`Load`.
+        """
+        if thefts and self.office is None:
+            opened = open_office(self.database, self.folder)
+            self.office = await self._stack.enter_async_context(opened)
+        options |= {"theft_after": int(rate) if number is None else number // 2}
+        load = Load(
+            KINDS["manhole_cover"],
+            self.devices,
+            number or _ENDLESS,
+            thefts=thefts,
+            dispatched=True,
+            **options,
+        )
+        over = asyncio.Event()
         sending = asyncio.create_task(
-            run_load(load, self.broker.login, rate=rate, ledger=self.ledger, clock=self.clock)
+            run_load(
+                load,
+                self.broker.login,
+                rate=rate,
+                ledger=self.ledger,
+                clock=self.clock,
+                until=over.is_set,
+            )
         )
         try:
             yield sending
-            async with asyncio.timeout(PATIENCE_S + number / rate):
+            if number is None:
+                over.set()
+            async with asyncio.timeout(PATIENCE_S + (number or 0) / rate):
                 await sending
         finally:
             sending.cancel()
@@ -262,7 +333,7 @@ class Site:
         return int(number)
 
     async def settled(
-        self, role: Role, number: int | None = None, seconds: float = PATIENCE_S
+        self, role: Living, number: int | None = None, seconds: float = PATIENCE_S
     ) -> None:
         """Wait until so many readings are stored; unless told, all that were acknowledged."""
         wanted = len(self.run().acked) if number is None else number
@@ -276,19 +347,34 @@ class Site:
         """Return what the senders know so far."""
         return read_run(self.ledger)
 
-    def judge(self, *, lost_at_most: int = 0, aside: str = "") -> Score:
+    def expect(self, device_id: str, rule_id: str) -> None:
+        """Write down an alarm that a message of the test's own must raise."""
+        book = RunLedger(self.ledger)
+        book.expect_alarm(device_id, rule_id, dispatched=False)
+        book.close()
+
+    def measure(self, role: Role) -> None:
+        """Write down what a role takes before a run."""
+        book = RunLedger(self.ledger)
+        book.base(footprint(role.pid))
+        book.close()
+
+    async def judge(self, *, lost_at_most: int = 0) -> Score:
         """Let the oracle judge, and tell the table of faults.
+
+        To be asked while the role still runs, or what it has grown to is not seen.
 
         Args:
             lost_at_most: A documented bound, where the broker may forget what it acknowledged.
-            aside: Letters of invariants that the test judges by itself.
         """
-        with psycopg.connect(self.database) as conn:
-            found = score(conn, self.run())
-        for name, letter in (("lost", "L"), ("twice", "D"), ("disorder", "O")):
-            self.node.user_properties.append((name, found.breaches(letter)))
-        self.node.user_properties.append(("sent", found.sent))
-        broken = [v for v in found.verdicts if v.breaches and v.letter not in aside]
+        run = self.run()
+        files = {}
+        if self.office is not None:
+            await self.office.settled(self.database, sum(run.alarms.values()))
+            files = {"received": self.office.journal, "feed": self.office.feed}
+        found = await asyncio.to_thread(self._score, run, files)
+        tell(self.node, found)
+        broken = [verdict for verdict in found.verdicts if verdict.breaches]
         if lost_at_most:
             assert found.breaches("L") <= lost_at_most, broken
             broken = [verdict for verdict in broken if verdict.letter != "L"]
@@ -296,7 +382,21 @@ class Site:
         assert found.sent > 0, "nothing was sent: the run proves nothing"
         return found
 
+    def _score(self, run: Run, files: dict[str, Path]) -> Score:
+        with psycopg.connect(self.database) as conn:
+            return score(conn, run, **files)
+
     async def duplicates(self) -> int:
         """Return how many records came again."""
         ((number,),) = await self.ask("SELECT coalesce(sum(duplicate), 0)::int FROM hub.ledger")
         return int(number)
+
+
+def tell(node: pytest.Item, found: Score) -> None:
+    """Tell the table of faults what the oracle found."""
+    node.user_properties.append(("sent", found.sent))
+    for name, letter in (
+        ("lost", "L"), ("twice", "D"), ("disorder", "O"), ("alarms", "A"), ("feed", "F")
+    ):  # fmt: skip
+        if letter in {verdict.letter for verdict in found.verdicts}:
+            node.user_properties.append((name, found.breaches(letter)))

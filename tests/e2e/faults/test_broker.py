@@ -3,17 +3,20 @@
 import asyncio
 import struct
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from cityhub.folder import DataFolder
 from devices.secret import device_secret
 from simulators.proxy import FaultProxy, Faults, Way
+from simulators.publisher import ACCEPTED, connect_packet, publish_packet
 from tests.e2e.faults.site import Broker, Role, Site, open_mosquitto, open_nats, through
-from tests.load import connect_packet, publish_packet
-from tests.servers import SITE_KEY, Mosquitto, Nats
+from tests.e2e.faults.small_disk import fill, mounted
+from tests.servers import SITE_KEY, Mosquitto, Nats, open_folder
 
 
 async def started(site: Site, role: Role) -> None:
@@ -26,7 +29,7 @@ async def started(site: Site, role: Role) -> None:
     await asyncio.sleep(2)
 
 
-@pytest.mark.long
+@pytest.mark.tier_n
 async def test_11_a_line_of_64_kbit_with_resets_and_a_half_open_connection(
     mosquitto_site: Site,
 ) -> None:
@@ -36,9 +39,9 @@ async def test_11_a_line_of_64_kbit_with_resets_and_a_half_open_connection(
         await started(site, role)
         try:
             proxy.suffer(slow, slow)
-            async with site.loaded(800, 40):
+            async with site.loaded(40):
                 for _ in range(4):
-                    await asyncio.sleep(3)
+                    await asyncio.sleep(2.5)
                     proxy.reset()
                 await asyncio.sleep(2)
                 before, start = proxy.connections, time.monotonic()
@@ -48,28 +51,35 @@ async def test_11_a_line_of_64_kbit_with_resets_and_a_half_open_connection(
                         await asyncio.sleep(0.05)
                 noticed = time.monotonic() - start
             await site.settled(role, seconds=90)
+            await site.judge()
         finally:
             role.end()
-    site.judge()
     assert noticed < 1.5 * 5, f"a dead connection was noticed after {noticed:.1f} s"
 
 
-@pytest.mark.tier_p
-async def test_32_a_broker_that_allows_20_unacknowledged(
+@pytest.fixture
+async def narrow_site(
     database: str, mosquitto: Mosquitto, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+) -> AsyncIterator[Site]:
+    """A site whose broker allows twenty unacknowledged messages."""
     broker = open_mosquitto(mosquitto, max_inflight_messages="20")
-    site = Site(database, broker, tmp_path, request.node)
+    async with Site(database, broker, tmp_path, request.node) as site:
+        yield site
+
+
+@pytest.mark.tier_p
+async def test_32_a_broker_that_allows_20_unacknowledged(narrow_site: Site) -> None:
+    site = narrow_site
     site.settle()
     greedy = site.role("greedy", BROKER_PROTOCOL="3.1.1", INGEST_BATCH="5000")
     greedy.start()
     assert await greedy.ended() == 2
     assert "no batch could fill" in greedy.last_words()
     with site.running(site.role(BROKER_PROTOCOL="3.1.1", INGEST_BATCH="20")) as role:
-        async with site.loaded(2_000, 400):
+        async with site.loaded(400, 1_200):
             pass
         await site.settled(role, seconds=30)
-    site.judge()
+        await site.judge()
 
 
 class Hostile:
@@ -82,10 +92,10 @@ class Hostile:
         self.sent = 0
 
     async def run(self) -> None:
-        """Slip one in each second."""
+        """Slip them in, and let the worker connect anew in between."""
         assert self.proxy is not None
         for packet in self.packets * 2:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.6)
             self.proxy.inject(Way.DOWN, packet)
             self.sent += 1
 
@@ -108,38 +118,34 @@ async def test_33_a_resumed_session_in_pieces_and_with_hostile_packets(
             role.start()
             await site.settled(role)
             proxy.suffer()
-            async with site.loaded(3_000, 400, first_seq=1_000):
+            async with site.loaded(400, thefts=0, first_seq=1_000):
                 before = proxy.connections
                 await hostile.run()
             await site.settled(role)
             assert proxy.connections > before, "nothing hostile was noticed"
+            await site.judge()
         finally:
             role.end()
-    site.judge()
 
 
 @pytest.mark.tier_p
 async def test_38_a_device_logs_in_with_the_hub_s_client_id_and_a_clean_session(
-    with_thief: tuple[Broker, int, str],
-    database: str,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    with_thief: tuple[Site, int, str],
 ) -> None:
-    broker, port, password = with_thief
-    site = Site(database, broker, tmp_path, request.node)
+    site, port, password = with_thief
     with site.running(site.role()) as role:
         role.kill()  # the backlog is what a thief would take
-        async with site.loaded(3_000, 1_000):
+        async with site.loaded(1_000):
             ids = await site.ask("SELECT coalesce(client_id, 'hub') FROM hub.source_offset")
             for client_id in (ids[0][0], "hub", *["hub"] * 3):
                 await asyncio.to_thread(_steal, port, password, client_id)
         role.start()
         await site.settled(role)
-    site.judge()
+        await site.judge()
 
 
 @pytest.fixture(params=["mosquitto", "nats"])
-def with_thief(request: pytest.FixtureRequest) -> tuple[Broker, int, str]:
+def thief(request: pytest.FixtureRequest) -> tuple[Broker, int, str]:
     """A broker, its port, and the password of the device ``MH-T``."""
     if request.param == "nats":
         nats: Nats = request.getfixturevalue("nats")
@@ -147,6 +153,16 @@ def with_thief(request: pytest.FixtureRequest) -> tuple[Broker, int, str]:
         return open_nats(nats), nats.mqtt_port, device_secret(SITE_KEY, "MH-T")
     mosquitto: Mosquitto = request.getfixturevalue("mosquitto")
     return open_mosquitto(mosquitto, "MH-T"), mosquitto.port, "MH-T"
+
+
+@pytest.fixture
+async def with_thief(
+    thief: tuple[Broker, int, str], database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[Site, int, str]]:
+    """A site, and the thief's door and password."""
+    broker, port, password = thief
+    async with Site(database, broker, tmp_path, request.node) as site:
+        yield site, port, password
 
 
 def _steal(port: int, password: str, client_id: str) -> None:
@@ -161,7 +177,7 @@ def _steal(port: int, password: str, client_id: str) -> None:
     thief.loop_stop()
 
 
-@pytest.mark.long
+@pytest.mark.tier_n
 async def test_17_a_herd_of_2000_devices_comes_back_at_once(nats_site: Site) -> None:
     site, nats, herd = nats_site, nats_site.broker.server, 2_000
     assert isinstance(nats, Nats)
@@ -188,7 +204,7 @@ async def test_17_a_herd_of_2000_devices_comes_back_at_once(nats_site: Site) -> 
         took = await come(1)
         site.note(keys)
         await site.settled(role, 2 * herd)
-    site.judge()
+        await site.judge()
     assert took < 60, f"the herd was back after {took:.1f} s"
 
 
@@ -206,8 +222,8 @@ async def _come(
                 continue
             try:
                 async with asyncio.timeout(30):
-                    writer.write(connect_packet(device, device_secret(SITE_KEY, device)))
-                    if await reader.readexactly(4) != b"\x20\x02\x00\x00":
+                    writer.write(connect_packet(device, device, device_secret(SITE_KEY, device)))
+                    if await reader.readexactly(4) != ACCEPTED:
                         raise ConnectionError
                     writer.write(publish_packet(1, f"hub/{device}/telemetry", payload))
                     if await reader.readexactly(4) == b"\x40\x02" + struct.pack(">H", 1):
@@ -216,3 +232,41 @@ async def _come(
                 await asyncio.sleep(0.2)
             finally:
                 writer.close()
+
+
+@pytest.fixture
+async def small_site(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[Site, Path]]:
+    """A site whose embedded broker keeps its log on a disk of a few megabytes, and that disk."""
+    with open_folder() as path, DataFolder(path) as folder:
+        disk = folder.server("nats")
+        with mounted("40m", disk):
+            nats = Nats(folder)
+            await nats.start()
+            try:
+                async with Site(database, open_nats(nats), tmp_path, request.node) as site:
+                    yield site, disk
+            finally:
+                await asyncio.to_thread(nats.stop)
+
+
+@pytest.mark.tier_n
+async def test_09_the_disk_of_the_broker_is_full(small_site: tuple[Site, Path]) -> None:
+    """What finds no room is not acknowledged; with room again, all goes on without a restart."""
+    site, disk = small_site
+    with site.running(site.role()) as role:
+        async with site.loaded(800):
+            await asyncio.sleep(2)
+            filler = disk / "filler"
+            fill(filler)
+            await asyncio.sleep(5)
+            acked = len(site.run().acked)
+            print("ACKED", acked, len(site.run().sent), await site.stored())
+            await asyncio.sleep(3)
+            print("ACKED", len(site.run().acked), len(site.run().sent), await site.stored())
+            filler.unlink()
+            await asyncio.sleep(5)
+            print("ACKED", len(site.run().acked), len(site.run().sent), await site.stored())
+        await site.settled(role)
+        await site.judge()

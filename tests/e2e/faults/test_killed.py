@@ -1,7 +1,7 @@
 """Rows 1, 3 and 5: whatever is killed or stopped, what was acknowledged is there, once, in order.
 
 A run without a kill inside COMMIT, or without a message that had to come again, proves nothing and
-fails. The whole ``up``, and its broker with a backlog, are killed in ``tests/e2e/test_kill_up.py``.
+fails. The whole ``up``, and its broker with a backlog, are killed in ``test_hub_killed.py``.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 
 import pytest
 
+from tests.e2e.evidence import delivered_again
 from tests.e2e.faults.site import Site
 from tests.servers import Mosquitto
 
@@ -24,23 +25,23 @@ POINTS = (
 
 
 @pytest.mark.tier_p
-@pytest.mark.timeout(300)
 async def test_01_a_worker_killed_at_five_points_and_at_random(site: Site) -> None:
     rng = random.Random(1)
     with site.running(site.role()) as role:
-        async with site.loaded(15_000, 500) as sending:
-            await asyncio.sleep(rng.uniform(0.3, 1.0))
+        async with site.loaded(1_000):
+            await asyncio.sleep(rng.uniform(1.0, 2.0))
             role.kill()
             for point in POINTS:
                 role.start(f"{point}:kill@{rng.randint(1, 3)}")
                 assert await role.ended() == -signal.SIGKILL, role.last_words()
             role.start()
-            assert not sending.done(), "the kills came too late to hurt"
         await site.settled(role)
-    site.judge()
-    # Killed before COMMIT, a batch had to come again: on a log without a trace, on a session as
-    # duplicates of what was committed and never acknowledged.
-    assert site.broker.has_log or await site.duplicates() > 0, "no redelivery: the run is invalid"
+        if site.broker.has_log:  # it leaves no trace in the database: its server is the witness
+            again = await asyncio.to_thread(delivered_again, site.broker.hub_url)
+        else:
+            again = await site.duplicates()
+        assert again > 0, "no redelivery was seen: the run is invalid"
+        await site.judge()
 
 
 @pytest.mark.tier_p
@@ -52,7 +53,8 @@ async def test_03_mosquitto_killed_with_a_backlog_stays_within_the_documented_bo
     assert isinstance(server, Mosquitto)
     with site.running(site.role()) as role:
         role.kill()
-        async with site.loaded(6_000, 2_000) as sending:
+        # an alarm may be among what is lost: none is expected
+        async with site.loaded(2_000, 6_000, thefts=0) as sending:
             await asyncio.sleep(1.5)
             assert not sending.done()
             backlog = len(site.run().acked)
@@ -67,8 +69,8 @@ async def test_03_mosquitto_killed_with_a_backlog_stays_within_the_documented_bo
                 same = same + 1 if now == before and now > 0 else 0
                 before = now
                 await asyncio.sleep(0.2)
-    # autosave_interval 1000: a change is a message queued or sent on, and some were on their way.
-    found = site.judge(lost_at_most=1_500)
+        # autosave_interval 1000: a change is a message queued or sent on; some were on their way.
+        found = await site.judge(lost_at_most=1_500)
     assert found.stored > 0
 
 
@@ -77,7 +79,7 @@ async def test_05_a_zombie_worker_that_wakes_commits_nothing(site: Site) -> None
     with site.running(site.role("zombie")) as zombie:
         heir = site.role("heir")
         try:
-            async with site.loaded(10_000, 500) as sending:
+            async with site.loaded(1_000):
                 await asyncio.sleep(2)
                 os.kill(zombie.pid, signal.SIGSTOP)
                 await asyncio.sleep(0.5)  # what the server has got of it by now is done
@@ -86,14 +88,13 @@ async def test_05_a_zombie_worker_that_wakes_commits_nothing(site: Site) -> None
                 async with asyncio.timeout(30):
                     while await site.stored() == stood:
                         await asyncio.sleep(0.1)
-                assert not sending.done(), "nothing was left for the zombie to spoil"
                 os.kill(zombie.pid, signal.SIGCONT)
                 assert await zombie.ended() == 1, zombie.last_words()
             await site.settled(heir)
             assert heir.is_running(), heir.last_words()
+            await site.judge()
         finally:
             heir.end()
-    site.judge()
     words = zombie.last_words()
     assert any(word in words for word in ("took over", "stands at", "is over", "was claimed")), (
         words
