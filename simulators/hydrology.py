@@ -1,8 +1,8 @@
 """How water runs through the schematic city: rain, then the dam, then gauge by gauge, then covers.
 
 The river flows from west to east, so its gauges follow each other by longitude; the first stands
-at the check dam (淤地坝). Rain runs off to the next gauge below it. Low-lying covers are those nearest
-to the river.
+at the check dam (淤地坝). Rain runs off to the next gauge below it. Low-lying covers are those
+nearest to the river.
 """
 
 import math

@@ -212,3 +212,45 @@ def _decide(events: list[Event]) -> list[Event]:
         ]
         found.append(Event(event.kind, event.start, event.end, not veiled or event.kind == "lost"))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Hourly means of two gauges of one reach, of which the second may drift.
+
+    Attributes:
+        above: ``(n,)`` metres, NaN where the gauge said nothing.
+        below: Likewise.
+        drifts_at: Hour at which the drift of the second begins; -1: never.
+    """
+
+    above: Floats
+    below: Floats
+    drifts_at: int
+
+
+def make_reach(seed: int, *, drifts: bool, days: int = 40) -> Reach:
+    """Return two gauges under the same floods, the second later and with water of its own."""
+    chance = generator(seed, "trial", "reach", "pair")
+    hours = days * 24
+    ts = _START + _HOUR * np.arange(hours)
+    above = np.full(hours, 0.6 + 2 * chance.random())
+    for _ in range(int(chance.integers(3, 9))):
+        above += _flood(chance, ts)[1]
+    lag, gain = 0.3 + 2.2 * chance.random(), 0.5 + 0.8 * chance.random()
+    late = np.interp(np.arange(hours) - lag, np.arange(hours), above)
+    below = 0.4 + gain * (late - above[0]) + 2 * chance.random()
+    own = np.zeros(hours)
+    for hour in range(1, hours):  # water of the land between, which comes and goes for days
+        own[hour] = 0.98 * own[hour - 1] + 0.004 * chance.standard_normal()
+    below += own + 0.02 * np.sin(2 * np.pi * np.arange(hours) / 24 + 6 * chance.random())
+    above += 0.002 * chance.standard_normal(hours)
+    below += 0.002 * chance.standard_normal(hours)
+    begins = -1
+    if drifts:
+        begins = int(24 * 15 + chance.random() * (hours - 24 * 15 - 100))
+        size = (0.22 + 0.2 * chance.random()) * float(chance.choice([-1, 1]))
+        below += size * np.clip((np.arange(hours) - begins) / 50, 0, 1)
+    for level in (above, below):
+        level[chance.random(hours) < 0.02 * chance.random()] = np.nan
+    return Reach(above, below, begins)
