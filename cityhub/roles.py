@@ -133,9 +133,10 @@ def make_source(settings: Settings, url: str) -> Any:
 
 
 def analyse(settings: Settings) -> NoReturn:
-    """Run the slow analytics: silence, neighbours, shifts, roll-ups, and what is past its time."""
+    """Run the slow analytics: silence, neighbours, rivers, shifts, roll-ups, retention."""
     from analytics.likeness import run_likeness
     from analytics.retention import keep_of, run_retention
+    from analytics.rivers import run_rivers
     from analytics.rollup import run_rollups
     from analytics.rounds import run_rounds
     from analytics.silence import run_sweep
@@ -154,6 +155,7 @@ def analyse(settings: Settings) -> NoReturn:
                 run_retention(pool=pool, clock=clock, keep=keep, every=storage.retention_s)
             )
             group.create_task(run_likeness(pool=pool, clock=clock, every=_LOOK_S))
+            group.create_task(run_rivers(pool=pool, clock=clock, every=_LOOK_S))
             zone = ZoneInfo(settings.city.time_zone)
             group.create_task(run_rounds(pool=pool, clock=clock, zone=zone, every=_LOOK_S))
             await run_sweep(
