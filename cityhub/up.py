@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from api.routers.page import is_built
 from cityhub import access
 from cityhub.hub import Hub
 from cityhub.news import tell_news
@@ -77,7 +78,8 @@ def cancel_on_signal() -> None:
 
 def _welcome(hub: Hub, demo: bool) -> None:
     """Print where everything is and what to try first."""
-    lines = ["", f"page      {hub.api_url}/lite", f"API       {hub.api_url}/api/openapi.json"]
+    page = f"{hub.api_url}/" if is_built() else f"{hub.api_url}/lite (the full page is not built)"
+    lines = ["", f"page      {page}", f"API       {hub.api_url}/api/openapi.json"]
     if hub.mqtt_address:
         host, port = hub.mqtt_address
         lines.append(f"devices   mqtt://{host}:{port}")
