@@ -21,7 +21,6 @@ from core.db import Connection
 from core.errors import NotFoundError
 from core.failpoint import passing
 from core.model import Text
-from core.model import Text
 
 
 class AlarmActions(Staff):

@@ -18,7 +18,6 @@ from alerts.rows import update
 from core.db import Connection
 from core.errors import NotFoundError
 from core.model import Text
-from core.model import Text
 from devices.rulebook import Rulebook
 
 _EVIDENCE: Final = "UPDATE hub.case SET verify_evidence = verify_evidence || %s WHERE case_no = %s"
