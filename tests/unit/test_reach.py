@@ -8,7 +8,7 @@ from simulators.trials.gauges import Reach, make_reach
 
 
 def first_named(reaches: list[Reach]) -> dict[str, int]:
-    """Return the hour at which each gauge is first called drifting; ``3b`` is the lower of pair 3."""
+    """Return the hour at which each gauge is first called drifting; ``3b`` is the lower of 3."""
     pairs = [pair for n in range(len(reaches)) for pair in ((f"{n}b", f"{n}a"), (f"{n}a", f"{n}b"))]
     state = new_pairs(len(pairs))
     found: dict[str, int] = {}
@@ -56,6 +56,7 @@ def test_made_reaches_drift_or_do_not() -> None:
 @pytest.mark.long
 def test_over_many_reaches_drifts_are_proven_and_floods_are_not_called_drifts() -> None:
     drifting = [make_reach(seed, drifts=True) for seed in range(9201, 9301)]
-    late = sum(delay > 120 for delay in delays(drifting))
-    assert len(delays(drifting)) - late >= 95
+    late = sum(delay > 120 for delay in delays(drifting))  # a flood hides a drift for days
+    assert len(delays(drifting)) >= 98
+    assert late <= 10
     assert first_named([make_reach(seed, drifts=False) for seed in range(9201, 9301)]) == {}
