@@ -8,15 +8,19 @@ from typing import Any, Final
 _BARS: Final = Path(__file__).with_name("bars.toml")
 
 
-def judge(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every goal with bar, value, and whether it is met; None: not measured.
+def judge(figures: Mapping[str, Any], *, bench: str = "ingest") -> list[dict[str, Any]]:
+    """Return every goal of a bench with bar, value, and whether it is met; None: not measured.
 
     >>> one = next(goal for goal in judge({"ratio_counter": 1.3}) if goal["met"] is not None)
     >>> one["least"], one["value"], one["met"], one["stretched"]
     (1.2, 1.3, True, False)
     """
     goals = tomllib.loads(_BARS.read_text("utf-8"))["goal"]
-    return [goal | _stand(goal, figures.get(goal["figure"])) for goal in goals]
+    return [
+        goal | _stand(goal, figures.get(goal["figure"]))
+        for goal in goals
+        if goal.get("bench", "ingest") == bench
+    ]
 
 
 def _stand(goal: Mapping[str, Any], value: float | None) -> dict[str, Any]:

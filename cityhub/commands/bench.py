@@ -36,6 +36,15 @@ def add(commands: Commands) -> None:
         help="a further contestant; node-red is fetched from npm into the cache folder",
     )
     add_json(ingest)
+    alarms = add_command(
+        group,
+        "alarms",
+        _alarms,
+        "from finding to feed: how soon, how many a minute, and for how much CPU",
+    )
+    alarms.add_argument("--seconds", type=float, default=60, help="how long the storm lasts (60)")
+    alarms.add_argument("--calm", type=float, default=60, help="how long the calm lasts (60)")
+    add_json(alarms)
     storage = add_command(
         group,
         "storage",
@@ -53,6 +62,30 @@ def add(commands: Commands) -> None:
     storage.add_argument("--days", type=int, default=365, help="over how many days (365)")
     storage.add_argument("--rounds", type=int, default=5, help="how often each is asked (5)")
     add_json(storage)
+
+
+def _alarms(_: "Settings", arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from cityhub.bench.alarms import run
+    from cityhub.bench.goals import table
+
+    report = asyncio.run(
+        run(
+            seconds=arguments.seconds,
+            calm_s=arguments.calm,
+            say=lambda word: print(word, file=sys.stderr),
+        )
+    )
+    if arguments.json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+        return 0
+    for name, value in report.items():
+        if not isinstance(value, list):
+            print(f"{name:32} {value:>12,}")
+    for line in table(report["goals"]):
+        print(line)
+    return 0
 
 
 def _ingest(settings: "Settings", arguments: argparse.Namespace) -> None:
