@@ -7,6 +7,7 @@ database where it stood. So none has an orderly end to get wrong.
 import asyncio
 import shutil
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
@@ -63,11 +64,13 @@ def ingest(settings: Settings, *, detect: bool = True) -> NoReturn:
         await run_worker(
             url=url,
             source=source,
-            build_stages=build_stages if detect else lambda _kind, _limits: [],
+            build_stages=stages if detect else lambda _kind, _limits: [],
             settings=settings.ingest,
             clock=SystemClock(),
+            states=settings.data_folder / "states",
         )
 
+    stages = partial(build_stages, zone=settings.city.time_zone)
     url = enter("ingest", settings)
     source = make_source(settings, url)
     bench = QuarantineBench(url, settings.ingest, SystemClock())

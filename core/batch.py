@@ -5,6 +5,7 @@
 I/O, no clock (``now`` comes in), no chance.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -180,12 +181,47 @@ class Stage(Protocol):
     def dump(self) -> bytes:
         """Return the state, for :meth:`load` of the same ``name`` and ``version``."""
 
-    def load(self, state: bytes) -> None:
-        """Take over a dumped state.
+    def load(self, state: bytes | memoryview) -> None:
+        """Take over a dumped state; it is copied.
 
         Raises:
             ValueError: The bytes are no such state.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A stage's state as it was, apart from the stage, so that it may be written meanwhile.
+
+    Attributes:
+        head: What the arrays are.
+        arrays: Copies of them, contiguous.
+    """
+
+    head: bytes
+    arrays: tuple[NDArray[Any], ...]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it comes to."""
+        return 8 + len(self.head) + sum(array.nbytes for array in self.arrays)
+
+    def parts(self) -> Sequence[bytes | memoryview]:
+        """Return its bytes, for :meth:`Stage.load`: checksum, length of the head, head, arrays."""
+        head = len(self.head).to_bytes(4, "big") + self.head
+        arrays = [array.reshape(-1).view(np.uint8).data for array in self.arrays]
+        checksum = zlib.crc32(head)
+        for part in arrays:
+            checksum = zlib.crc32(part, checksum)
+        return [checksum.to_bytes(4, "big"), head, *arrays]
+
+
+@runtime_checkable
+class Freezes(Protocol):
+    """A stage whose state may be large: it is copied at once, and written by and by."""
+
+    def freeze(self) -> Frozen:
+        """Return a copy of the state; its parts are what ``dump`` returns."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
+from pathlib import Path
 from typing import Final, TypeVar
 
 from core.batch import DeviceEvent
@@ -63,6 +64,7 @@ class Pipeline:
         build_stages: Makes the detectors of a kind.
         settings: Limits and rules.
         clock: The hub's time.
+        states: Folder for large states of detectors; None: they go into rows.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Pipeline:
         build_stages: BuildStages,
         settings: Ingest,
         clock: Clock,
+        states: Path | None = None,
     ) -> None:
         rules = TimeRules.of(max_future_s=settings.max_future_s, max_age_days=settings.max_age_days)
         columns = {name: Columns(kind, rules) for name, kind in KINDS.items()}
@@ -93,7 +96,7 @@ class Pipeline:
         self._payloads = PayloadWatch()
         self._chatter = Chatter(settings.chatty_per_minute)
         self._judge = Judge(build_stages, self._registry)
-        self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6))
+        self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6), folder=states)
         self._link = Link(url, f"cityhub ingest {source} registry")
         self._writer = Writer(url, source=source, offsets=offsets)
         self._stopping = threading.Event()
@@ -140,6 +143,7 @@ class Pipeline:
         plan = self._writer.plan(work)
         with COMMIT_SECONDS.labels(self._source).time():
             ledger = self._insist(lambda: self._writer.write(plan), self._writer.close)
+        self._snapshots.committed(work.snapshot)
         self._count(work, ledger)
 
     def rescore(self, raw: RawBatch) -> None:
@@ -156,6 +160,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Let the connections go."""
+        self._snapshots.close()
         self._link.close()
         self._writer.close()
 

@@ -7,28 +7,39 @@ one before it. A session on an MQTT broker has no past to read: there the last s
 crash are missing from what the stages learnt. But what was found in these seconds is committed, and
 alarms know it: the stages take up the episodes as the findings tell them, so that nothing open is
 forgotten. So does a stage whose snapshot is missing, or of another version.
+
+Small states go into their rows with the batch that they belong to. Where all together are large,
+they are copied behind that batch, written to files by another thread, and the rows that name the
+files are saved with the first batch after that; all rows of a snapshot have one position. The
+larger they are the more rarely it is done, so that they cost a megabyte of writing a second.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 
-from core.batch import Episode, Resumes, Stage
+from core.batch import Episode, Freezes, Frozen, Resumes, Stage
 from core.model import Edge, Severity, from_micros, to_micros
+from ingest.state_files import names_of, open_state, sweep, write_state
 
 log = logging.getLogger(__name__)
 
 _SAVE: Final = """
-INSERT INTO hub.detector_state (source, kind, stage, version, position, state, taken_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
+INSERT INTO hub.detector_state (source, kind, stage, version, position, state, taken_at, file)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (source, kind, stage) DO UPDATE SET version = excluded.version,
-    position = excluded.position, state = excluded.state, taken_at = excluded.taken_at
+    position = excluded.position, state = excluded.state, taken_at = excluded.taken_at,
+    file = excluded.file
 """
 _LOAD: Final = """
-SELECT kind, stage, version, position, state, taken_at FROM hub.detector_state WHERE source = %s
+SELECT kind, stage, version, position, state, taken_at, file
+  FROM hub.detector_state WHERE source = %s
 """
 _FOUND: Final = """
 SELECT f.* FROM (
@@ -44,8 +55,29 @@ _WAITED: Final = timedelta(minutes=10)
 """What was found in a batch after a snapshot was received at most so long before it."""
 
 Stages = Mapping[str, Sequence[Stage]]
-Dump = tuple[str, str, str, int, int, bytes, datetime]
-"""The state of one stage, as :data:`_SAVE` takes it."""
+Dump = tuple[str, str, str, int, int, bytes, datetime, str | None]
+"""The state of one stage, as :data:`_SAVE` takes it: its bytes, or the file with them."""
+_LARGE: Final = 1 << 20
+"""From so many bytes on a state is no row any more."""
+_BYTES_A_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The state of one stage, not yet a row."""
+
+    kind: str
+    stage: str
+    version: int
+    data: Frozen | bytes
+
+    @property
+    def size(self) -> int:
+        return self.data.size if isinstance(self.data, Frozen) else len(self.data)
+
+
+def _data_of(stage: Stage) -> Frozen | bytes:
+    return stage.freeze() if isinstance(stage, Freezes) else stage.dump()
 
 
 class Snapshots:
@@ -53,13 +85,18 @@ class Snapshots:
 
     Args:
         source: Its name.
-        every: Microseconds between two.
+        every: Microseconds between two at least.
+        folder: Where large states are kept; None: in the rows, however large.
     """
 
-    def __init__(self, source: str, every: int) -> None:
+    def __init__(self, source: str, every: int, folder: Path | None = None) -> None:
         self._source = source
         self._every = every
+        self._folder = folder
         self._taken = 0
+        self._bytes = 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: Future[list[Dump]] | None = None
 
     def take(self, stages: Stages, position: int, now: int) -> list[Dump]:
         """Return all states if it is time, for :func:`save` in the transaction of this batch.
@@ -67,15 +104,58 @@ class Snapshots:
         Either that transaction is committed, however often it must be tried, or the worker ends and
         what it knows with it; so the next one is due from now on.
         """
-        if now - self._taken < self._every:
+        if self._writing is not None:
+            return self._written(self._writing) if self._writing.done() else []
+        if now - self._taken < max(self._every, self._bytes * 1_000_000 // _BYTES_A_SECOND):
             return []
         self._taken = now
-        at = from_micros(now)
-        return [
-            (self._source, kind, stage.name, stage.version, position, stage.dump(), at)
+        states = [
+            _State(kind, stage.name, stage.version, _data_of(stage))
             for kind, several in stages.items()
             for stage in several
         ]
+        self._bytes = sum(state.size for state in states)
+        if self._folder is None or self._bytes < _LARGE:
+            self._bytes = 0
+            return [self._row(state, position, now) for state in states]
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, f"states-{self._source}")
+        self._writing = self._thread.submit(
+            lambda: [self._row(state, position, now, apart=True) for state in states]
+        )
+        return []
+
+    def committed(self, rows: Sequence[Dump]) -> None:
+        """Note that rows of :meth:`take` are committed: the files before them go."""
+        idle = self._writing is None  # else what is being written would go too; next time
+        if rows and idle and self._folder is not None and self._folder.is_dir():
+            sweep(self._folder, self._source, names_of(rows))
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+
+    def _written(self, writing: Future[list[Dump]]) -> list[Dump]:
+        self._writing = None
+        try:
+            return writing.result()
+        except OSError as error:
+            log.warning(
+                "the detectors' state cannot be written; the one before stands",
+                extra={"folder": str(self._folder), "reason": str(error)},
+            )
+            return []
+
+    def _row(self, state: _State, position: int, now: int, *, apart: bool = False) -> Dump:
+        file, data = None, state.data
+        if apart and self._folder is not None and state.size >= _LARGE:
+            name = f"{self._source}.{state.kind}.{state.stage}.{now}"
+            file, data = write_state(self._folder, name, data), b""
+        if isinstance(data, Frozen):
+            data = b"".join(data.parts())
+        at = from_micros(now)
+        return self._source, state.kind, state.stage, state.version, position, data, at, file
 
     def load(self, conn: psycopg.Connection[Any], stages: Stages, *, rescores: bool) -> int | None:
         """Load the states of the right version, and take up the episodes that they do not know.
@@ -94,12 +174,12 @@ class Snapshots:
         }
         positions, taken_at = set(), dict[tuple[str, str], datetime]()
         rows = conn.execute(_LOAD, [self._source]).fetchall()
-        for kind, name, version, position, state, taken in rows:
+        for kind, name, version, position, data, taken, file in rows:
             stage = by_name.get((kind, name))
             if stage is None or stage.version != version:
                 continue
             try:
-                stage.load(state)
+                stage.load(data if file is None else self._open(file, stage))
             except ValueError as error:
                 log.warning(
                     "a detector's state cannot be read; it learns anew",
@@ -112,6 +192,11 @@ class Snapshots:
             if key not in taken_at or not rescores:
                 self._take_up(conn, key[0], stage, taken_at.get(key))
         return positions.pop() if len(positions) == 1 else None
+
+    def _open(self, file: str, stage: Stage) -> memoryview:
+        if self._folder is None:
+            raise ValueError(f"its file {file} is in a folder that is not named here")
+        return open_state(self._folder, file, frozen=isinstance(stage, Freezes))
 
     def _take_up(
         self, conn: psycopg.Connection[Any], kind: str, stage: Stage, since: datetime | None

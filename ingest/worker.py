@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from core.batch import Stage
@@ -46,6 +47,7 @@ async def run_worker(
     build_stages: Callable[[DeviceKind, Mapping[int, Mapping[str, Any]]], Sequence[Stage]],
     settings: Ingest,
     clock: Clock,
+    states: Path | None = None,
 ) -> NoReturn:
     """Take messages from a source into the database, for ever.
 
@@ -55,6 +57,7 @@ async def run_worker(
         build_stages: Makes the detectors of a kind; it gets the devices' own limits, live.
         settings: Limits and rules.
         clock: The hub's time.
+        states: Folder for large states of detectors; None: they go into rows.
 
     Raises:
         LeaseLostError: Another worker took over the source; start anew or go.
@@ -67,6 +70,7 @@ async def run_worker(
         build_stages=build_stages,
         settings=settings,
         clock=clock,
+        states=states,
     )
     judging = ThreadPoolExecutor(1, f"judge-{source.name}")
     committing = ThreadPoolExecutor(1, f"commit-{source.name}")

@@ -199,8 +199,8 @@ class Watcher:
     def dump(self) -> bytes:
         return json.dumps(self.seen).encode()
 
-    def load(self, state: bytes) -> None:
-        self.seen = [(int(device), int(seq)) for device, seq in json.loads(state)]
+    def load(self, state: bytes | memoryview) -> None:
+        self.seen = [(int(device), int(seq)) for device, seq in json.loads(bytes(state))]
 
     def _finding(self, batch: Batch, row: int) -> Finding:
         ts = int(batch.ts[row])

@@ -94,7 +94,7 @@ class Lamp(StatefulStage[LampState]):
         learnt = super().dump()
         return len(learnt).to_bytes(8, "big") + learnt + self.cases.dump(self.name, self.version)
 
-    def load(self, state: bytes) -> None:
+    def load(self, state: bytes | memoryview) -> None:
         """See :meth:`core.batch.Stage.load`."""
         end = 8 + int.from_bytes(state[:8], "big")
         cases = CaseState()

@@ -1,11 +1,12 @@
 """What a stage remembers: named arrays with one row a device, and their form as bytes.
 
 Struct of arrays, so that a step gathers the rows of a batch, computes on columns and scatters them
-back. A snapshot is msgpack with a checksum: no pickle, since what is loaded at start decides what
-runs. It is refused when a byte of it is wrong, or when it was taken by another version of the
-stage; whoever loads then starts from empty state.
+back. A snapshot is the arrays behind a head in msgpack and a checksum: no pickle, since what is
+loaded at start decides what runs. It is refused when a byte of it is wrong, or when it was taken by
+another version of the stage; whoever loads then starts from empty state.
 """
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from core.batch import Batch, DeviceEvent, Episode, Finding
+from core.batch import Batch, DeviceEvent, Episode, Finding, Frozen
 
 _LEAST_ROWS: Final = 64
-_CHECKSUM_BYTES: Final = 4
+_HEAD: Final = 8
+"""Bytes before the head: a checksum of all behind it, and the length of the head."""
 _SPARSE: Final = 16
 
 Rows = NDArray[np.intp]
@@ -43,7 +45,6 @@ class Field:
 class _Array(msgspec.Struct, frozen=True, array_like=True):
     dtype: str
     shape: tuple[int, ...]
-    data: bytes
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -131,33 +132,30 @@ class State:
             getattr(self, name)[size : self.size] = field.fill
         self.size = size
 
+    def freeze(self, stage: str, version: int) -> Frozen:
+        """Return a copy of the state; the same state gives the same bytes."""
+        parts = {name: getattr(self, name)[: self.size].copy() for name in self._fields}
+        parts[""] = self._ids[: self.size].copy()
+        described = {name: _Array(part.dtype.str, part.shape) for name, part in parts.items()}
+        head = msgspec.msgpack.encode(_Snapshot(stage, version, described))
+        return Frozen(head, tuple(parts.values()))
+
     def dump(self, stage: str, version: int) -> bytes:
         """Return the state as bytes; the same state gives the same bytes."""
-        arrays = {name: getattr(self, name) for name in self._fields} | {"": self._ids}
-        parts = {name: array[: self.size] for name, array in arrays.items()}
-        body = msgspec.msgpack.encode(
-            _Snapshot(
-                stage,
-                version,
-                {
-                    name: _Array(part.dtype.str, part.shape, part.tobytes())
-                    for name, part in parts.items()
-                },
-            )
-        )
-        return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
+        return b"".join(self.freeze(stage, version).parts())
 
-    def load(self, data: bytes, stage: str, version: int) -> None:
+    def load(self, data: bytes | memoryview, stage: str, version: int) -> None:
         """Take over a dumped state; on an error the present one stays.
 
         Raises:
             ValueError: The bytes are damaged, or of another stage, version or shape.
         """
-        body = data[_CHECKSUM_BYTES:]
-        if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != data[:_CHECKSUM_BYTES]:
+        view = memoryview(data)
+        if len(view) < _HEAD or zlib.crc32(view[4:]).to_bytes(4, "big") != view[:4]:
             raise ValueError(f"state of {stage}: the checksum is wrong")
+        at = _HEAD + int.from_bytes(view[4:_HEAD], "big")
         try:
-            snapshot = msgspec.msgpack.decode(body, type=_Snapshot)
+            snapshot = msgspec.msgpack.decode(view[_HEAD:at], type=_Snapshot)
         except msgspec.DecodeError as error:
             raise ValueError(f"state of {stage}: {error}") from error
         if (snapshot.stage, snapshot.version) != (stage, version):
@@ -168,9 +166,13 @@ class State:
         fields = self._fields | {"": Field(np.int32)}
         if snapshot.arrays.keys() != fields.keys():
             raise ValueError(f"state of {stage}: its arrays are not those of this version")
-        arrays = {name: _decode(snapshot.arrays[name], field) for name, field in fields.items()}
+        arrays = {}
+        for name, described in snapshot.arrays.items():
+            arrays[name] = _decode(view[at:], described, fields[name], stage)
+            at += arrays[name].nbytes
         ids = arrays.pop("")
-        if any(len(array) != len(ids) for array in arrays.values()) or (ids < 0).any():
+        fit = all(len(array) == len(ids) for array in arrays.values())
+        if at != len(view) or not fit or (ids < 0).any():
             raise ValueError(f"state of {stage}: its arrays do not fit together")
         self._clear()
         if len(ids):
@@ -247,7 +249,7 @@ class StatefulStage(Generic[S]):
         """See :meth:`core.batch.Stage.dump`."""
         return self.state.dump(self.name, self.version)
 
-    def load(self, state: bytes) -> None:
+    def load(self, state: bytes | memoryview) -> None:
         """See :meth:`core.batch.Stage.load`."""
         self.state.load(state, self.name, self.version)
 
@@ -261,7 +263,11 @@ def _grown(array: NDArray[Any], least: int, fill: float) -> NDArray[Any]:
     return more
 
 
-def _decode(array: _Array, field: Field) -> NDArray[Any]:
+def _decode(data: memoryview, array: _Array, field: Field, stage: str) -> NDArray[Any]:
+    """Return an array that begins with the first byte, without copying it."""
     if array.dtype != np.dtype(field.dtype).str or array.shape[1:] != field.shape:
-        raise ValueError(f"an array of {array.dtype}{array.shape} where {field} belongs")
-    return np.frombuffer(array.data, array.dtype).reshape(array.shape)
+        raise ValueError(f"state of {stage}: {array.dtype}{array.shape} where {field} belongs")
+    count = math.prod(array.shape)
+    if not array.shape or count * np.dtype(field.dtype).itemsize > len(data):
+        raise ValueError(f"state of {stage}: it ends early")
+    return np.frombuffer(data, array.dtype, count).reshape(array.shape)

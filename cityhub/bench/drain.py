@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,13 +99,15 @@ async def _drain(messages: int, server: int, how: str) -> dict[str, Any]:
         if how == "parsed":
             async for batch in watch.read(0):
                 await watch.committed(batch)
-        await run_worker(
-            url=url,
-            source=watch,
-            build_stages=build_stages if how == "judged" else lambda _kind, _limits: [],
-            settings=settings.ingest,
-            clock=SystemClock(),
-        )
+        with tempfile.TemporaryDirectory(prefix="cityhub-states-") as states:
+            await run_worker(
+                url=url,
+                source=watch,
+                build_stages=build_stages if how == "judged" else lambda _kind, _limits: [],
+                settings=settings.ingest,
+                clock=SystemClock(),
+                states=Path(states),
+            )
     except* _DoneError:
         pass
     return watch.figures

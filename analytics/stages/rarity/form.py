@@ -114,7 +114,7 @@ FULL: Final = Form(
     memories=(2_000, 10_000),
     loudest=4,
     suspicion=0.45,
-    candidate=0.7,
+    candidate=0.72,
 )
 
 LITE: Final = Form(

@@ -21,7 +21,7 @@ from analytics.stages.rarity.local_time import LocalTime
 from analytics.stages.rarity.memory import Column, RarityState, write_time
 from analytics.stages.rarity.sentence import band, explain, features_of
 from analytics.stages.state import Rows, StatefulStage
-from core.batch import Batch, Episode, Finding
+from core.batch import Batch, Episode, Finding, Frozen
 from core.model import Edge, Severity
 from devices.kind import DeviceKind
 from devices.unusual import UNUSUAL, Unusual
@@ -145,6 +145,10 @@ class Rarity(StatefulStage[RarityState]):
                 for change in scored.changes
             ]
         return found
+
+    def freeze(self) -> Frozen:
+        """See :meth:`core.batch.Freezes.freeze`."""
+        return self.state.freeze(self.name, self.version)
 
     def take_up(self, row: int, episode: Episode) -> None:
         """See :meth:`StatefulStage.take_up`."""
