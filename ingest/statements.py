@@ -8,6 +8,12 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import WAIT_W
 
 from core.batch import DeviceEvent, Finding
 from core.copy import RowPacker
@@ -19,6 +25,7 @@ from ingest.rows import Rows
 
 Connection = psycopg.Connection[Any]
 
+_AT_ONCE: Final = 1 << 20  # bytes; libpq keeps what the server does not take at once
 _EVENT: Final = """
 INSERT INTO hub.device_event (ts, seq, device_no, name, active, detail, quality)
 VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
@@ -41,14 +48,20 @@ class ReadingTables:
             for name, kind in KINDS.items()
         }
 
-    def copy(self, conn: Connection, rows: Rows) -> None:
-        """Put readings straight into their table.
+    def copy(self, conn: Connection, blocks: Sequence[Rows]) -> None:
+        """Put readings straight into their tables, those of all kinds with one question.
+
+        Each wait for the server gives the interpreter to another thread, which may keep it for a
+        while. So there is one wait a kind, for what the server says to its last row.
 
         Raises:
             psycopg.errors.UniqueViolation: One of them is there already.
         """
-        packer = self._packers[rows.kind.name]
-        _stream(conn, self._copies[rows.kind.name], rows.pack(packer))
+        if not blocks:
+            return
+        _ask(conn, b"; ".join(self._copies[rows.kind.name] for rows in blocks))
+        for rows in blocks:
+            _send(conn, rows.pack(self._packers[rows.kind.name]))
 
     def merge(self, conn: Connection, rows: Rows, some: NDArray[np.intp]) -> int:
         """Put some readings into their table; return how many were not there yet."""
@@ -60,7 +73,8 @@ class ReadingTables:
                 sql.Identifier(f"stage_{rows.kind.name}"), table
             )
         )
-        _stream(conn, _copy_statement(stage, packer), rows.pack(packer, some))
+        _ask(conn, _copy_statement(stage, packer))
+        _send(conn, rows.pack(packer, some))
         cursor = conn.execute(
             sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
                 table, packer.columns, packer.columns, stage
@@ -76,9 +90,33 @@ def _copy_statement(table: sql.Identifier, packer: RowPacker) -> bytes:
     return statement.format(table, packer.columns).as_bytes(None)
 
 
-def _stream(conn: Connection, statement: bytes, packed: bytes) -> None:
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(packed)
+def _ask(conn: Connection, statements: bytes) -> None:
+    """Begin one COPY after the other; the server waits for the rows of the first."""
+    conn.pgconn.send_query(statements)
+    conn.wait(send(conn.pgconn))
+    _check(conn.wait(fetch_many(conn.pgconn))[-1], ExecStatus.COPY_IN)
+
+
+def _send(conn: Connection, packed: bytes) -> None:
+    """Give the rows of one COPY, to the end; then the server waits for those of the next."""
+    pgconn, whole = conn.pgconn, memoryview(packed)
+    for start in range(0, len(packed), _AT_ONCE):
+        pgconn.put_copy_data(whole[start : start + _AT_ONCE])
+    _check(conn.wait(_end(pgconn))[0], ExecStatus.COMMAND_OK)
+
+
+def _end(pgconn: PGconn) -> PQGen[list[PGresult]]:
+    while not pgconn.put_copy_end():
+        yield WAIT_W
+    while pgconn.flush():
+        yield WAIT_W
+    results: list[PGresult] = yield from fetch_many(pgconn)
+    return results
+
+
+def _check(result: PGresult, expected: ExecStatus) -> None:
+    if result.status != expected:
+        raise error_from_result(result)
 
 
 def write_events(conn: Connection, events: Sequence[DeviceEvent]) -> int:

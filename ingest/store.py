@@ -52,8 +52,13 @@ class Store:
             psycopg.DataError: Something is refused.
         """
         refused: list[Refusal] = []
-        for rows in work.rows:
-            refused += self._rows(conn, rows, ledger, way)
+        if way is Way.COPY:
+            self._tables.copy(conn, work.rows)
+            for rows in work.rows:
+                ledger.store(rows.batch.rx)
+        else:
+            for rows in work.rows:
+                refused += self._rows(conn, rows, ledger, way)
 
         def put_events(some: Sequence[tuple[int, DeviceEvent]]) -> int:
             return write_events(conn, [event for _, event in some])
@@ -87,10 +92,6 @@ class Store:
         def merge(some: Sequence[int]) -> int:
             return self._tables.merge(conn, rows, np.array(some, np.intp))
 
-        if way is Way.COPY:
-            self._tables.copy(conn, rows)
-            ledger.store(rows.batch.rx)
-            return []
         every, received = range(len(rows)), rows.batch.rx.tolist()
         return [
             Refusal(

@@ -7,6 +7,7 @@ worker, the next one starts from what is committed.
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 _IN_FLIGHT: Final = 3
 _LOOK_S: Final = 60.0
+_TURN_S: Final = 0.001
+"""How long a thread that computes keeps the interpreter from one that waits for it. A transaction
+asks the database some ten times, and after each answer it needs the interpreter for a moment, which
+the detectors would not give up for five milliseconds, Python's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ async def run_worker(
         LeaseLostError: Another worker took over the source; start anew or go.
         ConfigError: The broker refuses us for good.
     """
+    sys.setswitchinterval(_TURN_S)
     pipeline = Pipeline(
         url=url,
         source=source.name,
