@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from cityhub import access
 from cityhub.binaries import nats_server, postgres_home
+from cityhub.chain import demand_whole
 from cityhub.safety import find_unsafe, find_unsafe_broker
 from core.errors import CityhubError, ConfigError, StartError
 from core.metrics import LOG_FULL
@@ -64,6 +65,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("page", _page),
         ("roles", _roles),
         ("work", _work),
+        ("event log", _event_log),
     ]
     findings = []
     for what, look in looks:
@@ -198,6 +200,11 @@ async def _work(settings: Settings) -> str:
         raise StartError(f"{dead} work orders could not be delivered: see /api/v1/outbox")
     when = f"last heard {heard:%Y-%m-%d %H:%M:%S}Z" if heard else "none was heard yet"
     return f"{devices} active devices, {when}; {quarantined} messages in quarantine"
+
+
+async def _event_log(settings: Settings) -> str:
+    with psycopg.connect(access.database_url(settings)) as sync:
+        return demand_whole(sync)
 
 
 async def _connect(settings: Settings) -> psycopg.AsyncConnection[Any]:

@@ -158,15 +158,16 @@ UPDATE hub.alarm_pending SET due_ts = first_ts, silent_at = first_ts;
 
 -- The first link of a chain that does not hold: an entry that was changed, is missing, or is not the
 -- last although nothing follows. No row: the chain is whole.
-CREATE FUNCTION hub.broken_link(p_tenant int2)
+CREATE FUNCTION hub.broken_link(p_tenant int2, p_after bigint DEFAULT 0)
 RETURNS TABLE (event_id bigint, fault text) LANGUAGE sql STABLE AS $$
     SELECT l.event_id, l.fault FROM (
         SELECT e.event_id,
-               CASE WHEN e.prev_hash <> lag(e.hash, 1, '\x'::bytea) OVER (ORDER BY e.event_id) THEN 'missing_before'
+               CASE WHEN e.prev_hash <> lag(e.hash, 1, CASE p_after WHEN 0 THEN '\x'::bytea ELSE e.prev_hash END)
+                         OVER (ORDER BY e.event_id) THEN 'missing_before'
                     WHEN e.hash <> hub.event_hash(e.prev_hash, e.event_id, e.log, e.tenant_id, e.at, e.actor, e.object,
                              e.object_id, e.action, e.from_state, e.to_state, e.reason, e.detail) THEN 'changed'
                END AS fault
-          FROM hub.event_log e WHERE e.tenant_id = p_tenant
+          FROM hub.event_log e WHERE e.tenant_id = p_tenant AND e.event_id > p_after
         UNION ALL
         SELECT h.event_id, 'missing_after' FROM hub.event_head h
          WHERE h.tenant_id = p_tenant
