@@ -14,6 +14,9 @@ _CELLS: Final = """
 SELECT grid_code, name, dept_code, lon, lat, outline FROM hub.grid_cell
  WHERE (%(dept)s::text IS NULL OR dept_code = %(dept)s) ORDER BY grid_code LIMIT 20000
 """
+_ROADS: Final = """
+SELECT segment_code, name, path FROM hub.road_segment ORDER BY segment_code LIMIT 100000
+"""
 _COMPONENTS: Final = """
 SELECT component_code, class_code, name, grid_code, dept_code, lon, lat, state, attributes
   FROM hub.component
@@ -63,6 +66,23 @@ class Cell(Shape):
     properties: dict[str, Any]
 
 
+class Road(Shape):
+    """A street segment, as a GeoJSON feature."""
+
+    type: str = "Feature"
+    id: str
+    geometry: dict[str, Any]
+    """A LineString; WGS-84 degrees."""
+    properties: dict[str, Any]
+
+
+class BaseMap(Shape):
+    """What lies under everything else, as a GeoJSON feature collection (RFC 7946)."""
+
+    type: str = "FeatureCollection"
+    features: list[Road]
+
+
 class Cells(Shape):
     """Grid cells, as a GeoJSON feature collection (RFC 7946)."""
 
@@ -81,6 +101,19 @@ async def list_departments(look: Look) -> list[Row]:
 async def list_cells(look: Look, dept: str | None = None) -> list[Row]:
     """Return the grid cells by code, as GeoJSON features."""
     return [_feature(row) for row in await look.rows(_CELLS, {"dept": dept})]
+
+
+async def list_roads(look: Look) -> list[Row]:
+    """Return the planned street segments by code, as GeoJSON features."""
+    return [
+        {
+            "type": "Feature",
+            "id": row["segment_code"],
+            "geometry": row["path"],
+            "properties": {"class": "road2", "name": row["name"]},
+        }
+        for row in await look.rows(_ROADS)
+    ]
 
 
 async def list_components(

@@ -11,12 +11,14 @@ from api.paging import After, Limit, Page, read_token
 from api.policy import Policy, allow
 from api.problems import missing
 from api.reads.city import (
+    BaseMap,
     Cells,
     Component,
     Department,
     list_cells,
     list_components,
     list_departments,
+    list_roads,
     read_component,
 )
 from api.store import Row
@@ -46,6 +48,20 @@ async def cells(
     features = await list_cells(look, dept)
     return JSONResponse(
         {"type": "FeatureCollection", "features": features}, media_type="application/geo+json"
+    )
+
+
+@router.get(
+    "/base-map",
+    summary="Streets, as GeoJSON",
+    responses={200: {"model": BaseMap, "content": {"application/geo+json": {}}}},
+)
+@allow(Policy.STAFF)
+async def base_map(look: Looking) -> JSONResponse:
+    """Return the street segments of the city as a GeoJSON feature collection, WGS-84."""
+    return JSONResponse(
+        {"type": "FeatureCollection", "features": await list_roads(look)},
+        media_type="application/geo+json",
     )
 
 

@@ -110,7 +110,7 @@ class Canvas implements CityMap {
       renderBuffer: 200,
       declutter: true,
       style: (feature, resolution) =>
-        this.baseStyle(feature.get("class") as string, feature.get(look.zh ? "name_zh" : "name_en"), resolution),
+        this.baseStyle(feature.get("class") as string, feature.get("name") as string, resolution),
     });
     this.points = new Layer({ render: (frame) => (frame ? this.render(frame) : this.canvas) });
     this.map = new Map({

@@ -1,0 +1,1 @@
+"""The command centre's page in a real browser, on a real hub."""
