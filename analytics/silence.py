@@ -271,6 +271,7 @@ def _lost(place: int, watched: _Watched, now: int) -> Finding:
         expected=interval,
         limit=float(fleet.allowed[place]) / 1e6,
         unit="s",
+        detail={"feature": "silence", "lo": 0.0, "hi": float(fleet.allowed[place]) / 1e6},
     )
 
 
@@ -327,6 +328,8 @@ def _carrier_lost(change: CarrierLost, watched: _Watched, now: int) -> Finding:
         expected=0.0,
         unit="{count}",
         detail={
+            "feature": "silence_together",
+            "neighbour_count": change.carried,
             "devices": [watched.device_id[place] for place in change.places[:_NAMED_CHILDREN]],
             "carried": change.carried,
         },

@@ -17,6 +17,7 @@ from core.errors import StoreUnavailableError
 from core.findings import INSERT_FINDING, LOCK_FINDINGS, NOTIFY_FINDING, finding_rows
 from core.metrics import FINDINGS
 from core.model import from_micros
+from devices.rule_store import stamp
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ async def store_findings(conn: Connection, findings: Sequence[Finding]) -> None:
     if findings:
         await conn.execute(LOCK_FINDINGS)
         async with conn.cursor() as cursor:
-            await cursor.executemany(INSERT_FINDING, finding_rows(findings))
+            ruled = await stamp(conn, findings)
+            await cursor.executemany(INSERT_FINDING, finding_rows(ruled))
         await conn.execute(NOTIFY_FINDING)
 
 

@@ -68,12 +68,14 @@ _COLUMNS: Final = (
     "device_no, device_id, kind, name, component_code, grid_code, dept_code, lon, lat, gateway,"
     " feeder, interval_s, limits, state"
 )
-SELECT_ALL: Final = f"""
+_PLACED: Final = f"""
 SELECT {_COLUMNS.replace("grid_code", "coalesce(grid_code, c.cell)")}
   FROM hub.device LEFT JOIN (SELECT component_code, grid_code AS cell FROM hub.component) AS c
- USING (component_code) ORDER BY device_no
+ USING (component_code)
 """  # noqa: S608 - ours; a device stands where its component does
-SELECT_ONE: Final = f"SELECT {_COLUMNS} FROM hub.device WHERE device_id = %s"  # noqa: S608 - ours
+SELECT_ALL: Final = f"{_PLACED} ORDER BY device_no"
+SELECT_NUMBERED: Final = f"{_PLACED} WHERE device_no = ANY(%s)"
+SELECT_ONE: Final = f"{_PLACED} WHERE device_id = %s"
 SELECT_SOME: Final = f"""
 SELECT {_COLUMNS} FROM hub.device
  WHERE (%(kind)s::text IS NULL OR kind = %(kind)s) AND device_id > %(after)s

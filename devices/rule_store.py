@@ -4,7 +4,7 @@ Nothing is overwritten. What holds is the newest row of a scope, so taking a cha
 row: what the scope said before. Workers and the alarm engine hear of each by ``hub_rule``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,10 +12,11 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from core.batch import Finding
 from core.db import Connection, Pool, transaction
 from core.errors import ConflictError, NotFoundError, RefusedError
 from core.model import Text
-from devices.registry import SELECT_ONE, Device
+from devices.registry import SELECT_NUMBERED, SELECT_ONE, Device
 from devices.rule_fields import fields_of
 from devices.rulebook import Origin, Rulebook, doubt_rule
 
@@ -139,6 +140,17 @@ async def read_device(conn: Connection, device_id: str) -> Device:
     if row is None:
         raise NotFoundError(Text(f"没有设备 {device_id}", f"there is no device {device_id!r}"))
     return Device(*row)
+
+
+async def stamp(conn: Connection, findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings of a slow role with the versions and ranks of the rules that hold now."""
+    rules = await read_rulebook(conn)
+    if not findings or not rules.change:
+        return list(findings)
+    numbers = sorted({finding.device_no for finding in findings})
+    rows = await (await conn.execute(SELECT_NUMBERED, [numbers])).fetchall()
+    devices = {device.device_no: device for device in (Device(*row) for row in rows)}
+    return [rules.stamped(each, devices.get(each.device_no)) for each in findings]
 
 
 async def _change(

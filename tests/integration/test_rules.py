@@ -1,5 +1,6 @@
 """Rules changed through API and command line: versions, history, undo, audit, and live effect."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,9 +8,18 @@ import httpx
 import psycopg
 import pytest
 
+from analytics.stages import build_stages
 from cityhub.cli import main
-from core.db import Pool
+from core.batch import Finding
+from core.clock import ManualClock
+from core.db import Pool, transaction
+from core.model import Edge, Severity, Text
+from devices import KINDS
+from devices.native import encode_record
 from devices.registry import Registry, register
+from devices.rule_store import By, Target, put_rule, stamp
+from ingest.sources.memory import MemorySource
+from tests.intake import NOON, query, running_worker
 from tests.serving import serving
 
 PATH = "/api/v1/rules/manhole_cover/cover_flooded"
@@ -163,6 +173,62 @@ def test_the_command_line_changes_shows_and_takes_back(
     assert "kind: hold=3 orange=0.5" in capsys.readouterr().out
     assert main(["rule", "set", *rule, "orange=25", "--reason", "x"]) == 1
     assert "orange cannot be 25; it must be: 0 to 20 m or null" in capsys.readouterr().err
+
+
+async def test_a_running_worker_hears_of_a_change_in_a_second_and_forgets_nothing(
+    pool: Pool, database: str
+) -> None:
+    """The rule comes to want three in a row: the third opens, for the first still counts."""
+    clock = ManualClock(NOON)
+    source = MemorySource(name="test", clock=clock)
+
+    async def breach(number: int) -> None:
+        clock.advance(3600)
+        body = encode_record(
+            KINDS["manhole_cover"], {"wlvl": 0.1}, ts_micros=clock.micros(), seq=number
+        )
+        await source.publish(b"hub/MH-0001/telemetry", body)
+        async with asyncio.timeout(30):
+            await source.drained()
+
+    def opened() -> list[tuple[Any, ...]]:
+        return query(database, "SELECT rule_version, ts FROM hub.finding WHERE edge = 'open'")
+
+    async with (
+        running_worker(database, source, clock, build_stages=build_stages),
+        serving(pool, database) as client,
+    ):
+        await breach(1)
+        await client.put(f"{PATH}/kind", json=change({"hold": 3}))
+        await asyncio.sleep(1)
+        await breach(2)
+        assert opened() == []
+        await breach(3)
+        assert [version for version, _ in opened()] == [2]
+
+
+async def test_findings_of_slow_roles_carry_version_and_rank_of_their_rule(
+    pool: Pool, database: str
+) -> None:
+    target = Target(kind="manhole_cover", rule_id="offline", scope="device:MH-0001")
+    by = By(actor="席位1", at=NOON, reason="重点井盖")
+    await put_rule(pool, target, {"severity": "yellow"}, by)
+    [number] = query(database, "SELECT device_no FROM hub.device")[0]
+    lost = Finding(
+        device_no=number,
+        rule_id="offline",
+        detector="silence",
+        kind="lost",
+        edge=Edge.OPEN,
+        ts=0,
+        first_ts=0,
+        received_at=0,
+        severity=Severity.BLUE,
+        explain=Text("失联", "lost"),
+    )
+    async with transaction(pool) as conn:
+        [stamped] = await stamp(conn, [lost])
+    assert (stamped.rule_version, stamped.severity) == (2, Severity.YELLOW)
 
 
 async def test_a_registry_that_loads_again_takes_the_change_over(pool: Pool, database: str) -> None:

@@ -84,7 +84,12 @@ async def test_a_silent_gateway_is_one_finding_on_its_own_row(pool: Pool) -> Non
     await hear(pool, clock, *lamps, "SL-99")
     found = await passes(pool, clock, 120, "SL-99")
     assert told(found) == [("gateway_offline", "open")]
-    assert found[0].detail == {"devices": lamps, "carried": 10}
+    assert found[0].detail == {
+        "feature": "silence_together",
+        "neighbour_count": 10,
+        "devices": lamps,
+        "carried": 10,
+    }
     assert found[0].explain.zh == "网关下 10 台设备中有 10 台同时失联"
     assert told(await passes(pool, clock, 1, "SL-99", *lamps)) == [("gateway_offline", "clear")]
     assert await stored(pool) == [
