@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         simulate,
         quarantine,
         recording,
+        train,
         bench,
         backtest,
     )

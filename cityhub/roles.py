@@ -138,6 +138,8 @@ def make_source(settings: Settings, url: str) -> Any:
 def analyse(settings: Settings) -> NoReturn:
     """Run the slow analytics: silence, neighbours, rivers, shifts, roll-ups, retention."""
     from analytics.likeness import run_likeness
+    from analytics.opinion import run_opinion
+    from analytics.patrol import run_patrol
     from analytics.retention import keep_of, run_retention
     from analytics.rivers import run_rivers
     from analytics.rollup import run_rollups
@@ -161,6 +163,9 @@ def analyse(settings: Settings) -> NoReturn:
             group.create_task(run_rivers(pool=pool, clock=clock, every=_LOOK_S))
             zone = ZoneInfo(settings.city.time_zone)
             group.create_task(run_rounds(pool=pool, clock=clock, zone=zone, every=_LOOK_S))
+            group.create_task(run_patrol(pool=pool, clock=clock, zone=zone, every=_LOOK_S))
+            models = settings.data_folder / "models"
+            group.create_task(run_opinion(pool=pool, clock=clock, folder=models, every=_LOOK_S))
             await run_sweep(
                 pool=pool,
                 clock=clock,

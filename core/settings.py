@@ -47,6 +47,10 @@ class City(_Section):
     """Its name in English."""
     time_zone: str = "Asia/Shanghai"
     """IANA name; only screens and calendars use it, everything inside is UTC."""
+    lon: Annotated[float, Field(ge=-180, le=180)] = 111.78
+    """Degrees east of its centre, WGS-84: where the sun rises, for what burns by night."""
+    lat: Annotated[float, Field(ge=-66, le=66)] = 37.26
+    """Degrees north of its centre."""
     case_prefix: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,8}$")] = "FY"
     """How case numbers begin, as in ``FY-20261121-000123``."""
 
@@ -142,6 +146,9 @@ class Ingest(_Section):
     """A device time further ahead of receipt is not believed."""
     max_age_days: Positive = 400
     """A device time older than this is not believed."""
+    new_days: Annotated[int, Field(ge=1)] = 100
+    """The most days, of which a kind has no readings yet, that one batch may add; readings of the
+    older ones wait in quarantine. For a planned back-fill set it to as many as that has."""
     chatty_per_minute: Annotated[int, Field(ge=1)] = 6_000
     """A device with more readings in a minute is told to maintainers; nothing of it is dropped."""
     snapshot_s: Positive = 10

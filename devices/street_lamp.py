@@ -13,6 +13,7 @@ from typing import Final
 
 from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
+from devices.class_model import UNLIKE_CLASS, ClassModel
 from devices.kind import (
     AlarmRule,
     Command,
@@ -149,6 +150,7 @@ STREET_LAMP: Final = DeviceKind(
             clear_hold=2,
             source="IEC 60364-4-41, 415.1: 30 mA",
         ),
+        ClassModel(features=("power", "pf", "temp", "leak"), when="on"),
         Limit("lean", "pole_lean", yellow=5, orange=15, hold=2, clear_margin=1, clear_hold=2),
         Limit(
             "volt",
@@ -175,6 +177,7 @@ STREET_LAMP: Final = DeviceKind(
     rules=(
         *CARE_RULES,
         UNUSUAL,
+        UNLIKE_CLASS,
         AlarmRule(
             "lamp_out",
             Text("单灯灭", "Lamp out"),

@@ -21,7 +21,9 @@ from analytics.stages.rarity import FULL, LITE, Pace, Rarity
 from analytics.stages.rarity.form import MUTE_ROWS
 from analytics.stages.slope import Slope
 from analytics.stages.sun import Daylight
+from analytics.stages.whitening import Whitening
 from core.batch import Stage
+from devices.class_model import ClassModel
 from devices.kind import DeviceKind
 from devices.kind import Displacement as DisplacementWatch
 from devices.lamp_circuit import LampCircuit
@@ -76,6 +78,8 @@ def _detectors(
                 yield Slope(kind, watch)
             case LampCircuit():
                 yield Lamp(kind, watch, daylight)
+            case ClassModel():
+                yield Whitening(kind, watch)
             case WaterLevel():
                 yield Gauge(kind, watch, limits)
             case Rainfall():

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from analytics.patrol import patrol
 from analytics.rounds import judge_rounds
 from core.clock import ManualClock
 from core.db import Pool
@@ -199,3 +200,24 @@ async def test_a_badge_elsewhere_is_told_by_its_share_alone(
         "on the section for 0% of the known time of this shift (0% unknown, not counted)"
     ]
     assert "lon" not in absent[0].detail
+
+
+async def test_a_dry_run_is_told_within_the_shift_and_over_with_it(
+    town: str, pool: Pool, city: City
+) -> None:
+    sweeper = one(city, "sanitation_vehicle")
+    begin, end = shift(city, sweeper)
+
+    def dry(values: dict[str, float]) -> bool:
+        values["brush"] = values["spray"] = 0.0
+        return True
+
+    drive(town, sweeper, begin, begin + timedelta(minutes=30), dry)
+    found = []
+    for minutes in range(2, 34, 4):
+        clock = ManualClock(begin + timedelta(minutes=minutes))
+        found += await patrol(pool, clock, ZONE) or []
+    assert [(f.rule_id, f.edge.value) for f in found][:1] == [("dry_run", "open")]
+    assert (found[0].ts - found[0].first_ts) / 6e7 == pytest.approx(5, abs=0.5)
+    found = await patrol(pool, ManualClock(end + timedelta(seconds=1)), ZONE) or []
+    assert {(f.rule_id, f.edge.value) for f in found} <= {("dry_run", "clear")}
