@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from psycopg import sql
 
@@ -61,12 +61,13 @@ SELECT began_at, coalesce(ended_at, %(end)s) AS ended_at FROM hub.outage
 # ages by the database's clock; the log's lag is in messages, so the last two minutes' rate is asked
 _INGEST: Final = sql.SQL("""
 SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 AS up_s,
+       extract(epoch FROM clock_timestamp() - at)::float8 AS silent_s,
        (SELECT coalesce(sum((s ->> 2)::float8), 0)
           FROM jsonb_array_elements(figures #> '{cityhub_log_lag_messages,samples}') AS s) AS lag,
        (SELECT sum(received) / 120.0 FROM hub.ledger
          WHERE minute >= %(now)s::timestamptz - interval '2 minutes') AS rate
   FROM hub.role_status
- WHERE role = 'ingest' AND clock_timestamp() - at < %(silent)s * interval '1 second'
+ WHERE role = 'ingest'
 """)
 _CENSUS: Final = sql.SQL("""
 SELECT count(*) FILTER (WHERE contact >= %(since)s) AS heard,
@@ -116,6 +117,29 @@ class Census:
     overdue: Sequence[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What the ingest role said of itself.
+
+    Attributes:
+        up_s: Seconds since it started.
+        silent_s: Seconds since it said so.
+        lag: Messages of the log that it has not committed.
+        rate: Messages a second that it took lately; None: none.
+    """
+
+    up_s: float
+    silent_s: float
+    lag: float
+    rate: float | None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it lives and is near the end of its source."""
+        rate = max(float(self.rate or 0), 1.0)
+        return self.silent_s < SILENT_S and float(self.lag) < LAG_S * rate
+
+
 async def begin(pool: Pool, clock: Clock) -> None:
     """Take the watch: after an absence, count it as the hub's own, and begin a grace.
 
@@ -133,20 +157,26 @@ async def begin(pool: Pool, clock: Clock) -> None:
         await conn.execute(_BACK, {"now": now, "since": since})
         ingest = await _ingest(conn, now)
         # if ingest went on without us, readings were taken all the while
-        if ingest is None or ingest["up_s"] < (now - since).total_seconds():
+        lives = ingest is not None and ingest.silent_s < SILENT_S
+        if ingest is None or not lives or ingest.up_s < (now - since).total_seconds():
             await conn.execute(_AWAY, [since])
 
 
 async def keep(conn: Connection, now: datetime) -> tuple[Grace | None, Census | None]:
     """Say that the engine lives; return the grace that goes on, or the census that ends it."""
     await conn.execute(_ALIVE, [now, now - _ALIVE_EVERY])
+    ingest = await _ingest(conn, now)
+    caught_up = ingest is not None and ingest.caught_up
+    if caught_up:
+        await conn.execute(_RETURNED, [now])
+    elif ingest is not None and ingest.silent_s > AWAY_S:  # it died, and we live
+        await conn.execute(_AWAY, [now - timedelta(seconds=ingest.silent_s)])
     rows = await select(conn, _VIGIL, {})
     if not rows or rows[0]["grace_since"] is None:
         return None, None
     grace = Grace(rows[0]["down_since"], rows[0]["grace_since"])
     elapsed = (now - grace.since).total_seconds()
-    caught_up = await _caught_up(conn, now)
-    if caught_up or elapsed >= LONGEST_GRACE_S:
+    if elapsed >= LONGEST_GRACE_S:
         await conn.execute(_RETURNED, [now])
     if elapsed < GRACE_S or (not caught_up and elapsed < LONGEST_GRACE_S):
         return grace, None
@@ -169,15 +199,13 @@ async def held_seconds(conn: Connection, spans: Sequence[tuple[datetime, datetim
     ]
 
 
-async def _ingest(conn: Connection, now: datetime) -> dict[str, Any] | None:
-    """Return the ingest role that has lived longest, if any lives."""
-    rows = await select(conn, _INGEST, {"now": now, "silent": SILENT_S})
-    return max(rows, key=lambda row: float(row["up_s"]), default=None)
-
-
-async def _caught_up(conn: Connection, now: datetime) -> bool:
-    row = await _ingest(conn, now)
-    return row is not None and float(row["lag"]) < LAG_S * max(float(row["rate"] or 0), 1.0)
+async def _ingest(conn: Connection, now: datetime) -> Ingest | None:
+    """Return the ingest role heard last, of those alive the one up longest; None: never any."""
+    rows = [Ingest(**row) for row in await select(conn, _INGEST, {"now": now})]
+    alive = [one for one in rows if one.silent_s < SILENT_S]
+    if alive:
+        return max(alive, key=lambda one: one.up_s)
+    return min(rows, key=lambda one: one.silent_s, default=None)
 
 
 async def _take_census(conn: Connection, grace: Grace, now: datetime) -> Census:

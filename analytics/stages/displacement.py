@@ -294,7 +294,7 @@ class Displacement(StatefulStage[_CoverState]):
             limit = case.wide if case.tilt >= case.wide else attitude.FAR_DEG
             return [self._own_tilt(case, edge, limit)]
         finding = self._own_tilt(case, edge, attitude.FAR_DEG)
-        doubt = Text("，仅一次静止读数，待确认", " in one quiet reading, not yet confirmed")
+        doubt = Text("，仅一次静止读数，待证实", " in one quiet reading, not yet confirmed")
         return [replace(_marked(finding, "unconfirmed", doubt), confidence=_DOUBTFUL)]
 
     def _still_open(self, case: "_Case") -> Finding:

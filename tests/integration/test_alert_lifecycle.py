@@ -396,3 +396,22 @@ async def test_the_log_refuses_changes_and_names_the_first_broken_link(desk: Des
     assert await desk.row(broken) == (ids[-1], "missing_after")
     await desk.run(meddle.format(f"UPDATE hub.event_log SET actor = 'x' WHERE event_id = {ids[0]}"))
     assert await desk.row(broken) == (ids[0], "changed")
+
+
+async def test_an_ingest_role_that_dies_while_the_engine_lives_is_the_hubs_outage_too(
+    desk: Desk,
+) -> None:
+    await vigil.begin(desk.pool, desk.clock)
+    said = (
+        "INSERT INTO hub.role_status VALUES ('ingest', 'h:1', clock_timestamp() - interval '1 h',"
+        " clock_timestamp() - interval '{}', '{{}}')"
+        " ON CONFLICT (role, process) DO UPDATE SET at = excluded.at"
+    )
+    await desk.run(said.format("700 s"))
+    await desk.work()
+    began, ended = await desk.row("SELECT began_at - %s, ended_at FROM hub.outage", [NOON])
+    assert abs(began.total_seconds() + 700) < 5
+    assert ended is None
+    await desk.run(said.format("1 s"))
+    await desk.work()
+    assert await desk.row("SELECT ended_at FROM hub.outage") == (NOON,)
