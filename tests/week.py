@@ -20,6 +20,7 @@ from core.db import Pool
 from core.errors import ConflictError, NotFoundError
 from core.model import from_micros
 from core.recording import Recorded, RecordingWriter
+from devices import KINDS
 from simulators.chance import generator
 from simulators.city import City, build_city
 from simulators.city_devices import CityDevice
@@ -46,6 +47,8 @@ _INTERVALS: Final = {
     "displacement_point": 3600.0,
     "video_endpoint": 900.0,
 }
+_REPORTS: Final = 6
+"""A scene lasts for so many reports of its devices at least: these report seldom."""
 _MOST: Final = {"manhole_cover": 30, "street_lamp": 20, "sanitation_worker": 6}
 _FEW: Final = 6
 
@@ -110,7 +113,7 @@ def record_week(city: City, folder: Path, *, hours: float, scenes: bool) -> Traf
             if cues and now >= due:
                 scene = cues.pop(0)[1]
                 try:
-                    stream.begin(scene.name, now)
+                    stream.begin(scene.name, now, lasts_s=_lasts(scene))
                     played[scene.name] += 1
                 except (ConflictError, NotFoundError) as error:
                     left_out[scene.name] = str(error)
@@ -129,7 +132,7 @@ def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]
     cues: list[tuple[int, Scene]] = []
     short: list[Scene] = []
     for scene in SCENES.values():
-        lasts = scene.lasts_s / 3600
+        lasts = _lasts(scene) / 3600
         if lasts > last - first:
             left_out[scene.name] = f"it lasts {lasts:.0f} h"
         elif lasts > LONG_H:
@@ -141,12 +144,19 @@ def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]
     while short:
         round_of = [short[i] for i in chance.permutation(len(short))]
         scene = round_of[0] if n >= len(short) else short[n]
-        if at + scene.lasts_s / 3600 > last:
+        if at + _lasts(scene) / 3600 > last:
             break
         cues.append((START + round(at * HOUR_US), scene))
-        at += scene.lasts_s / 3600 + GAP_H
+        at += _lasts(scene) / 3600 + GAP_H
         n += 1
     return sorted(cues, key=lambda cue: cue[0])
+
+
+def _lasts(scene: Scene) -> float:
+    """Return how long a scene lasts here, in seconds: a shorter silence is no different from rest."""
+    kind = KINDS[scene.kind]
+    slowest = max(_INTERVALS[scene.kind], kind.idle_interval_s or 0.0)
+    return max(scene.lasts_s, _REPORTS * slowest)
 
 
 async def tidy(pool: Pool, clock: Clock) -> None:
