@@ -48,16 +48,24 @@ def live_rows(batch: Batch) -> Rows:
 def sorted_rows(batch: Batch, wanted: NDArray[np.bool_]) -> Rows:
     """Return the wanted rows, sorted by device, time and arrival."""
     rows = np.flatnonzero(wanted)
-    device_no, ts = batch.device_no[rows], batch.ts[rows]
-    if len(rows) and device_no.max() <= _SMALL:
-        # Numbers of two bytes are sorted without comparing; then each device is nearly always in
-        # the order of time already. Half the cost.
-        order = np.argsort(device_no.astype(np.uint16), kind="stable")
-        later = ts[order]
-        same = device_no[order]
-        if ((later[1:] >= later[:-1]) | (same[1:] != same[:-1])).all():
-            return rows[order]
-    return rows[np.lexsort((ts, device_no))]
+    if not len(rows):
+        return rows
+    # Numbers of two bytes are sorted without comparing, and larger ones half by half. Then nearly
+    # every device is in the order of time already, and only the others are sorted by it.
+    device_no = batch.device_no[rows]
+    order = np.argsort(device_no.astype(np.uint16), kind="stable")
+    if device_no.max() > _SMALL:
+        order = order[np.argsort((device_no >> 16).astype(np.uint16)[order], kind="stable")]
+    rows = rows[order]
+    device_no, ts = device_no[order], batch.ts[rows]
+    back = np.flatnonzero((ts[1:] < ts[:-1]) & (device_no[1:] == device_no[:-1]))
+    if len(back):
+        which = np.cumsum(starts(device_no)) - 1
+        mixed = np.zeros(which[-1] + 1, np.bool_)
+        mixed[which[back]] = True
+        part = np.flatnonzero(mixed[which])
+        rows[part] = rows[part][np.lexsort((ts[part], device_no[part]))]
+    return rows
 
 
 def starts(device_no: NDArray[np.int32]) -> NDArray[np.bool_]:

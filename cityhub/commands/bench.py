@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cityhub.commands import Commands, add_command, add_group, add_json
@@ -45,6 +46,17 @@ def add(commands: Commands) -> None:
     alarms.add_argument("--seconds", type=float, default=60, help="how long the storm lasts (60)")
     alarms.add_argument("--calm", type=float, default=60, help="how long the calm lasts (60)")
     add_json(alarms)
+    analytics = add_command(
+        group,
+        "analytics",
+        _analytics,
+        "points a second of the detector of unusual behaviour, and how fast its state is kept",
+        examples="  cityhub bench analytics\n  cityhub bench analytics --rounds 41 --json",
+    )
+    analytics.add_argument("--series", type=int, default=300_000, help="how many (300,000)")
+    analytics.add_argument("--batch", type=int, default=50_000, help="readings a batch (50,000)")
+    analytics.add_argument("--rounds", type=int, default=15, help="batches of each form (15)")
+    add_json(analytics)
     storage = add_command(
         group,
         "storage",
@@ -61,6 +73,9 @@ def add(commands: Commands) -> None:
     storage.add_argument("--devices", type=int, default=100_000, help="of how many (100,000)")
     storage.add_argument("--days", type=int, default=365, help="over how many days (365)")
     storage.add_argument("--rounds", type=int, default=5, help="how often each is asked (5)")
+    storage.add_argument(
+        "--folder", type=Path, help="keep the history here: a run that was stopped goes on"
+    )
     add_json(storage)
 
 
@@ -110,6 +125,26 @@ def _ingest(settings: "Settings", arguments: argparse.Namespace) -> None:
     for name, value in report.items():
         if isinstance(value, float):
             print(f"{name:36} {value:>14,.2f}")
+    for line in table(report["goals"]):
+        print(line)
+
+
+def _analytics(_: "Settings", arguments: argparse.Namespace) -> None:
+    from cityhub.bench.analytics import run
+    from cityhub.bench.goals import table
+
+    report = run(
+        series=arguments.series,
+        batch=arguments.batch,
+        rounds=arguments.rounds,
+        say=lambda word: print(word, file=sys.stderr),
+    )
+    if arguments.json:
+        print(json.dumps(report, ensure_ascii=False, indent=1))
+        return
+    for name, value in report.items():
+        if isinstance(value, int | float):
+            print(f"{name:28} {value:>16,.2f}")
     for line in table(report["goals"]):
         print(line)
 

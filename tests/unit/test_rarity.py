@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from analytics.stages.order import Order
 from analytics.stages.rarity import FULL, LITE, Form, Pace, Rarity
+from analytics.stages.rarity.memory import Column
 from core.batch import Batch, Episode, Finding, Stage
 from core.model import Edge, Quality, Severity, Text
 from devices.kind import DeviceKind, Limit, Metric
@@ -319,7 +320,7 @@ def test_counts_are_lightened_before_their_weight_overflows() -> None:
     heavy = lighter[1]
     assert isinstance(heavy, Rarity)
     weight = np.float32(1e18)
-    heavy.state.figures[0, :, 5] *= weight
+    heavy.state.figures[0, :, Column.GROWN] *= weight
     heavy.state.counts[0] *= weight
     shown: list[list[float]] = [[], []]
     for several, scores in zip((stages, lighter), shown, strict=True):
@@ -329,7 +330,7 @@ def test_counts_are_lightened_before_their_weight_overflows() -> None:
             scored.score.tolist()
         )
         run(several, steady(200, start=START + 300 * PERIOD, head=1.0))
-    assert heavy.state.figures[0, 0, 5] < 1e6
+    assert heavy.state.figures[0, 0, Column.GROWN] < 1e6
     np.testing.assert_allclose(shown[0], shown[1], rtol=1e-5)
 
 

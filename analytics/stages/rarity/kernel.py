@@ -15,10 +15,9 @@ from analytics.stages.rarity.form import BINS, Form
 from analytics.stages.rarity.memory import (
     F4,
     NEVER,
+    Alerts,
     Column,
     RarityState,
-    read_time,
-    write_time,
 )
 from analytics.stages.state import Rows
 
@@ -29,7 +28,6 @@ _ONE: Final = np.float32(1)
 _TINY: Final = np.float32(1e-12)
 _SCALED: Final = np.float32(BINS / 2 / np.arcsinh(numbers.LARGEST))
 _HEAVY: Final = 1e18
-_FORGET: Final = np.float32(np.exp(-1 / numbers.DAMPING_ROWS))
 _CLIPPED_ROWS: Final = 20
 _CALM: Final = 0.85
 _ALIKE: Final = 0.05
@@ -139,7 +137,7 @@ class Kernel:
         self._scales = slice(self._steps.stop, self._steps.stop + form.features)
         self._bins = (np.arange(form.features, dtype=np.intp) * BINS)[:, None]
         self._rates = form.rates
-        self._times = form.times
+        self._decay = -1 / form.times
         self._longest = float(3 * form.times[len(form.levels) - 1, 0])
 
     def step(self, points: Points) -> Scored:
@@ -164,10 +162,11 @@ class Kernel:
         old = state.read(points.series)
         g = np.ascontiguousarray(old.T)
         fresh = g[Column.ROWS] == 0
-        if fresh.any():
-            self._begin(g, np.flatnonzero(fresh), points)
+        begins = np.flatnonzero(fresh)
+        if len(begins):
+            self._begin(g, begins, points)
         x = points.values - g[Column.BASE]
-        rates = self._elapse(g, points.ts)
+        rates = self._elapse(g, points)
         floor = (g[Column.HIGH] - g[Column.LOW]) * np.float32(numbers.FLOOR) + _TINY
         levels = g[self._levels]
         before = levels[0].copy()
@@ -177,62 +176,63 @@ class Kernel:
         divisor[steady] = g[self._scales][steady] + np.float32(numbers.STEADY)
         size = features / divisor
         rare = self._rarity(g, size, points.series)
-        scale = divisor.copy() if len(fresh) else divisor
         self._rescale(g, features, divisor, rates[-1], points.metric)
         np.maximum(g[Column.HIGH], x, out=g[Column.HIGH])
         np.minimum(g[Column.LOW], x, out=g[Column.LOW])
         g[Column.PREVIOUS] = x
         score = _loudest(rare) if form.loudest else _root_mean_square(rare)
-        score[fresh] = 0
+        score[begins] = 0
         if form.season:
             score = self._less_usual(g, score, points)
-        alert, was = self._alert(g, score, points.ts)
-        rows = g[Column.ROWS].copy()
-        g[Column.ROWS] += _ONE
-        write_time(g, Column.LAST, points.ts)
+        alert, turned = self._alert(g, score, points)
         changes = []
-        for at in np.flatnonzero(was != g[Column.OPEN]):
+        for at, was, opened in turned:
             loudest = _outstanding(rare[:, at], size[:, at])
-            base = float(g[Column.BASE, at])
             seasonal = form.season and loudest == form.features - 1
             changes.append(
                 Change(
-                    at=int(at),
-                    was=int(was[at]),
+                    at=at,
+                    was=was,
                     now=int(g[Column.OPEN, at]),
-                    opened=int(read_time(g[:, at : at + 1], Column.OPENED)[0]),
-                    rows=int(rows[at]),
-                    expected=base + float(usual[at] if seasonal else before[at]),
-                    scale=float(scale[loudest, at]),
+                    opened=opened,
+                    rows=int(g[Column.ROWS, at]),
+                    expected=float(g[Column.BASE, at] + (usual if seasonal else before)[at]),
+                    scale=float(divisor[loudest, at]),
                     feature=loudest,
                     size=float(size[loudest, at]),
                     rarity=float(rare[loudest, at]),
                 )
             )
+        g[Column.ROWS] += _ONE
         state.write(points.series, old, np.ascontiguousarray(g.T))
         return Scored(score, alert, changes)
 
     def _begin(self, g: F4, at: Rows, points: Points) -> None:
         """Make the first row of a series where it begins."""
+        state, series = self._state, points.series[at]
         g[Column.BASE, at] = points.values[at]
         g[Column.GROWN : Column.GROWN + 2, at] = _ONE
         g[Column.HOUR, at] = -1
-        g[Column.SINCE : Column.SINCE + 2, at] = NEVER
         g[self._scales, at] = self._prior[:, points.metric[at]]
-        part = np.ascontiguousarray(g[:, at])
-        write_time(part, Column.BORN, points.ts[at])
-        write_time(part, Column.LAST, points.ts[at])
-        g[:, at] = part
+        alerts = state.flat("alerts")[series]
+        later = alerts.copy()
+        later[:, Alerts.AT : Alerts.AT + 2] = NEVER
+        state.put("alerts", series, alerts, later)
+        for name in ("born", "last"):
+            state.put(name, series, state.flat(name)[series], points.ts[at])
 
-    def _elapse(self, g: F4, ts: NDArray[np.int64]) -> F4:
+    def _elapse(self, g: F4, points: Points) -> F4:
         """Return ``(rates, n or 1)`` how much this row weighs in each average."""
         g[Column.WARM] += _ONE
         if self._period is None:
             return self._rates
-        passed = (ts - read_time(g, Column.LAST)).astype(np.float32)
+        last = self._state.flat("last").take(points.series, mode="clip")
+        self._state.put("last", points.series, last, points.ts)
+        passed = (points.ts - last).astype(np.float32)
         passed *= np.float32(1 / self._period)
         np.maximum(passed, np.float32(numbers.LEAST_PERIODS), out=passed)
-        rates: F4 = -np.expm1(passed / -self._times)
+        rates: F4 = np.expm1(passed * self._decay)
+        np.negative(rates, out=rates)
         gap = passed > np.float32(numbers.GAP_PERIODS)
         if gap.any():
             first = len(self._form.levels)
@@ -254,7 +254,7 @@ class Kernel:
         np.subtract(logs[:-1], logs[-1], out=features[many : many + others])
         step = np.abs(x - g[Column.PREVIOUS])
         pace = rates[many : many + others + 1]
-        pace = np.where(pace < 0, np.float32(0), np.maximum(pace, weight))
+        pace = np.maximum(pace, np.where(pace[0] < 0, np.float32(0), weight))
         steps += pace * (step - steps)
         if not form.season:
             return features, x
@@ -350,37 +350,44 @@ class Kernel:
         return less
 
     def _alert(
-        self, g: F4, score: F4, ts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-        """Return the alert of each row, and the rank of each open episode before."""
-        form = self._form
-        judged = (g[Column.WARM] > numbers.WARM_ROWS) & (g[Column.ROWS] >= self._mute_rows)
-        if self._mute:
-            judged &= ts - read_time(g, Column.BORN) >= self._mute
+        self, g: F4, score: F4, points: Points
+    ) -> tuple[NDArray[np.int8], list[tuple[int, int, int]]]:
+        """Return the alert of each row, and which episodes changed: place, rank before, begin."""
+        form, state = self._form, self._state
         alert = np.zeros(len(score), np.int8)
+        near = np.flatnonzero(
+            (score >= np.float32(min(form.suspicion, form.candidate))) | (g[Column.OPEN] > 0)
+        )
+        if not len(near):
+            return alert, []
+        series, ts, rows = points.series[near], points.ts[near], g[Column.ROWS, near]
+        old, mine = state.flat("alerts")[series], score[near]
+        line = old.copy()
+        judged = (g[Column.WARM, near] > numbers.WARM_ROWS) & (rows >= self._mute_rows)
+        judged &= ts - state.flat("born")[series] >= self._mute
+        told = np.zeros(len(near), np.int8)
         for n, threshold in enumerate((form.suspicion, form.candidate)):
-            past, since = g[Column.PAST + n], g[Column.SINCE + n]
-            past *= _FORGET
-            since += _ONE
-            raised = score >= np.float32(threshold) + np.float32(numbers.DAMPING) * past
-            raised &= judged & (since >= np.float32(numbers.HOLD_OFF_ROWS))
-            past += raised
-            since[raised] = 0
-            alert[raised] = n + 1
-        was = g[Column.OPEN].astype(np.int8)
-        is_open = g[Column.OPEN]
-        np.maximum(is_open, alert, out=is_open)
-        going = is_open > 0
-        if going.any():
-            fresh = np.flatnonzero((was == 0) & going)
-            part = np.ascontiguousarray(g[:, fresh])
-            write_time(part, Column.OPENED, ts[fresh])
-            g[:, fresh] = part
-            calm = score < np.float32(_CALM * form.suspicion)
-            g[Column.CALM] = np.where(going & calm, g[Column.CALM] + _ONE, 0)
-            is_open[g[Column.CALM] >= CALM_ROWS] = 0
-            g[Column.CALM, is_open == 0] = 0
-        return alert, was
+            passed = rows - line[:, Alerts.AT + n]
+            past = line[:, Alerts.PAST + n] * np.exp(passed * np.float32(-1 / numbers.DAMPING_ROWS))
+            raised = mine >= np.float32(threshold) + np.float32(numbers.DAMPING) * past
+            raised &= judged & (passed >= np.float32(numbers.HOLD_OFF_ROWS))
+            line[raised, Alerts.PAST + n] = past[raised] + _ONE
+            line[raised, Alerts.AT + n] = rows[raised]
+            told[raised] = n + 1
+        alert[near] = told
+        was = g[Column.OPEN, near].astype(np.int8)
+        now = np.maximum(was, told)
+        calm = (now > 0) & (mine < np.float32(_CALM * form.suspicion))
+        line[:, Alerts.CALM] = np.where(calm, line[:, Alerts.CALM] + _ONE, 0)
+        now[line[:, Alerts.CALM] >= CALM_ROWS] = 0
+        line[now == 0, Alerts.CALM] = 0
+        g[Column.OPEN, near] = now
+        state.put("alerts", series, old, line)
+        opened = state.flat("opened")[series]
+        begun = np.where((was == 0) & (now > 0), ts, opened)
+        state.put("opened", series, opened, begun)
+        changed = np.flatnonzero(was != now)
+        return alert, [(int(near[n]), int(was[n]), int(begun[n])) for n in changed]
 
 
 CALM_ROWS: Final = 20

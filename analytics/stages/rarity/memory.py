@@ -18,7 +18,7 @@ F4 = NDArray[np.float32]
 
 
 class Column(IntEnum):
-    """Where each figure of a series lies in its row; the last three are the first of several."""
+    """Where each figure of a series lies in its row; the last is the first of several."""
 
     ROWS = 0
     HIGH = 1
@@ -26,32 +26,31 @@ class Column(IntEnum):
     PREVIOUS = 3
     BASE = 4
     """The first value; all others are kept less this, as single precision asks."""
-    GROWN = 5
-    """The weight of one more count, growing instead of all counts shrinking; a memory each."""
-    WARM = 7
+    WARM = 5
     """Rows since the first, or since a long gap."""
-    HOUR = 8
-    PEAK = 9
-    """The largest score within this hour."""
-    PAST = 10
-    """Past alerts, forgotten over time; of suspicion, and of alarm candidates."""
-    SINCE = 12
-    """Rows since the last alert of each."""
-    LAST = 14
-    """Time of the last row, microseconds, its bits in two columns."""
-    BORN = 16
-    """Time of the first row, likewise."""
-    OPENED = 18
-    """When the open episode began, likewise."""
-    OPEN = 20
+    OPEN = 6
     """0 nothing, 1 suspicion, 2 alarm candidate."""
-    CALM = 21
-    """Rows in a row that were calm within an open episode."""
-    SERIES = 22
+    GROWN = 7
+    """The weight of one more count, growing instead of all counts shrinking; a memory each."""
+    HOUR = 9
+    PEAK = 10
+    """The largest score within this hour."""
+    SERIES = 11
     """Levels, mean absolute steps, and the scale of each feature."""
 
 
-NEVER: Final = np.float32(1e9)
+class Alerts(IntEnum):
+    """Where the figures lie that only a series near an alert needs."""
+
+    PAST = 0
+    """Past alerts as they stood at the last one, forgotten since; suspicions and candidates."""
+    AT = 2
+    """The row of that alert, of each."""
+    CALM = 4
+    """Rows in a row that were calm within an open episode."""
+
+
+NEVER: Final = np.float32(-1e9)
 
 
 class RarityState(State):
@@ -63,7 +62,11 @@ class RarityState(State):
     """
 
     figures: F4
+    alerts: F4
     counts: NDArray[Any]
+    last: NDArray[np.int64]
+    born: NDArray[np.int64]
+    opened: NDArray[np.int64]
     engaged: NDArray[np.int64]
     season: F4
     hours: F4
@@ -75,6 +78,10 @@ class RarityState(State):
         super().__init__(
             {
                 "figures": Field(np.float32, (metrics, self.width)),
+                "alerts": Field(np.float32, (metrics, len(Alerts) + 2)),
+                "last": Field(np.int64, (metrics,)),
+                "born": Field(np.int64, (metrics,)),
+                "opened": Field(np.int64, (metrics,)),
                 "engaged": Field(np.int64, (metrics,)),
                 "counts": Field(
                     np.complex64 if both else np.float32, (metrics, form.features * BINS)
@@ -124,7 +131,7 @@ class RarityState(State):
         self._lines()[series] = self._as_lines(new)
 
     def put(self, name: str, at: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> None:
-        """Replace elements of a flat array."""
+        """Replace elements of an array, flat as :meth:`flat` gives it; none twice."""
         self._undo.append((name, at, old))
         self._flat(name)[at] = new
 
@@ -134,9 +141,9 @@ class RarityState(State):
         self.put("engaged", at, self.flat("engaged")[at], np.array([rules]))
 
     def flat(self, name: str) -> NDArray[Any]:
-        """Return an array in one dimension, to read from."""
+        """Return an array to read from: in one dimension, or of the alerts a line a series."""
         array: NDArray[Any] = getattr(self, name)
-        return array.reshape(-1)
+        return array.reshape(-1, array.shape[-1]) if name == "alerts" else array.reshape(-1)
 
     def _flat(self, name: str) -> NDArray[Any]:
         return self._lines() if name == "figures" else self.flat(name)
@@ -148,16 +155,3 @@ class RarityState(State):
         """Return rows of figures as single things, which numpy moves whole."""
         line = np.dtype((np.void, 4 * self.width))
         return figures.reshape(-1, self.width).view(line).reshape(-1)
-
-
-def read_time(figures: F4, column: Column) -> NDArray[np.int64]:
-    """Return a time out of its two columns, microseconds."""
-    low, high = (figures[column + n].view(np.uint32).astype(np.int64) for n in (0, 1))
-    time: NDArray[np.int64] = high << 32 | low
-    return time
-
-
-def write_time(figures: F4, column: Column, ts: NDArray[np.int64]) -> None:
-    """Keep a time, in microseconds after 1970, in two columns."""
-    figures[column] = (ts & 0xFFFF_FFFF).astype(np.uint32).view(np.float32)
-    figures[column + 1] = (ts >> 32).astype(np.uint32).view(np.float32)

@@ -18,7 +18,7 @@ from analytics.stages.order import fresh_rows, passes
 from analytics.stages.rarity.form import Form
 from analytics.stages.rarity.kernel import Change, Kernel, Points, Scored
 from analytics.stages.rarity.local_time import LocalTime
-from analytics.stages.rarity.memory import Column, RarityState, write_time
+from analytics.stages.rarity.memory import Alerts, Column, RarityState
 from analytics.stages.rarity.sentence import band, explain, features_of
 from analytics.stages.state import Rows, StatefulStage
 from core.batch import Batch, Episode, Finding, Frozen
@@ -125,15 +125,17 @@ class Rarity(StatefulStage[RarityState]):
         local = self._local.seconds(batch.ts[rows]) if self._form.season else None
         found: list[Finding] = []
         for part in passes(device_no):
-            there = wanted[part]
-            row, metric = np.nonzero(there)
-            row = part[row]
-            if not len(row):
+            there = np.flatnonzero(wanted[part])
+            if not len(there):
                 continue
+            row, metric = (
+                np.divmod(there, metrics) if metrics > 1 else (there, np.zeros_like(there))
+            )
+            row = part[row]
             points = Points(
-                series[part][there],
+                series[part].reshape(-1)[there],
                 metric.astype(np.int8),
-                values[part][there],
+                values[part].reshape(-1)[there],
                 batch.ts[rows[row]],
                 np.zeros(len(row), np.float32) if local is None else local[row],
             )
@@ -155,14 +157,10 @@ class Rarity(StatefulStage[RarityState]):
         place = self._place.get(episode.metric)
         if place is None:
             return
-        figures = self.state.figures[row, place]
         rank = int(episode.detail.get("rank", 1)) if episode.is_open else 0
-        figures[Column.OPEN], figures[Column.CALM] = rank, 0
-        if not figures[Column.ROWS] and not figures[Column.OPEN]:
-            return
-        column = figures[:, None].copy()
-        write_time(column, Column.OPENED, np.array([episode.first_ts]))
-        figures[:] = column[:, 0]
+        self.state.figures[row, place, Column.OPEN] = rank
+        self.state.alerts[row, place, Alerts.CALM] = 0
+        self.state.opened[row, place] = episode.first_ts
 
     def _engaged(self, batch: Batch, rows: Rows, at: Rows) -> NDArray[np.bool_]:
         """Return ``(n, metrics)`` which values lie within an open finding of another detector."""
