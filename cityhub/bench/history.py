@@ -6,7 +6,9 @@ the whole time, so that a day and a year of one device are real ones. All the ot
 six hours, through as many of the last days as the number of rows allows.
 """
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,6 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from cityhub.bench.progress import Progress
 from core.copy import RowPacker
 from core.model import to_micros
 from core.tables import days_of, make_days
@@ -32,7 +35,7 @@ _SPARSE_A_DAY: Final = _DAY // _SPARSE_EVERY
 _SPARSE_SHARE: Final = 0.12
 _BLOCK: Final = 20_000
 _NAMED_DEVICES: Final = 1_000
-_SAY_EVERY: Final = 30
+_WRITERS: Final = 2
 
 _DEVICES: Final = """
 INSERT INTO hub.device (device_id, kind)
@@ -77,6 +80,11 @@ class History:
         sparse = (self.devices - self.dense) * _SPARSE_A_DAY * self.sparse_days
         return self.dense * _DENSE_A_DAY * self.days + sparse
 
+    def rows_of(self, day: int) -> int:
+        """Return how many readings a day has."""
+        sparse = (self.devices - self.dense) * _SPARSE_A_DAY
+        return self.dense * _DENSE_A_DAY + (sparse if day >= self.days - self.sparse_days else 0)
+
 
 def plan(*, rows: int, devices: int, days: int, end: datetime) -> History:
     """Return a history of about so many rows, at least one for each device.
@@ -91,30 +99,71 @@ def plan(*, rows: int, devices: int, days: int, end: datetime) -> History:
     return History(devices, days, dense, sparse_days, end)
 
 
-def write(conn: psycopg.Connection[Any], history: History, say: Callable[[str], None]) -> None:
-    """Write a history into a fresh, migrated database, and mark it for the roll-up job."""
+def write(url: str, history: History, say: Callable[[str], None]) -> None:
+    """Write a history into a migrated database, and mark it for the roll-up job.
+
+    A day is a transaction, and which days are written stands beside them: whoever was stopped goes
+    on where he was. Two connections write, each a day: the server's work is what takes the time.
+
+    Args:
+        url: libpq URL of the database.
+        history: What to write; the same as before, where some of it is there.
+        say: Takes a word on how far it is, every ten seconds.
+    """
+    with psycopg.connect(url, autocommit=True) as conn:
+        _prepare(conn, history)
+        done = {day for (day,) in conn.execute("SELECT day FROM bench_day").fetchall()}
+    left = [day for day in range(history.days) if day not in done]
+    progress = Progress("days written", len(left), say, rows=history.rows_of)
+    days, lock = iter(left), threading.Lock()
+
+    def work() -> None:
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("SET synchronous_commit = off")
+            while True:
+                with lock:
+                    day = next(days, None)
+                if day is None:
+                    return
+                _write_day(conn, history, day)
+                with lock:
+                    progress.done(day)
+
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for each in [writers.submit(work) for _ in range(_WRITERS)]:
+            each.result()
+    with psycopg.connect(url, autocommit=True) as conn:
+        last = history.end - timedelta(days=history.sparse_days)
+        if not conn.execute("SELECT FROM hub.device_seen LIMIT 1").fetchall():
+            conn.execute(sql.SQL(_SEEN).format(KIND.table.identifier), [last])
+        conn.execute(sql.SQL("ANALYZE {}").format(KIND.table.identifier))
+        conn.execute("ANALYZE hub.device, hub.device_seen")
+
+
+def _prepare(conn: psycopg.Connection[Any], history: History) -> None:
+    """Register the devices and make the days, once."""
+    conn.execute("CREATE TABLE IF NOT EXISTS bench_day (day int4 PRIMARY KEY)")
+    if conn.execute("SELECT FROM hub.device LIMIT 1").fetchall():
+        return
+    start = to_micros(history.start)
+    make_days(conn, KIND.table, days_of(range(start, to_micros(history.end), _DAY)))
     conn.execute(_DEVICES, [KIND.name, history.devices])
+
+
+def _write_day(conn: psycopg.Connection[Any], history: History, day: int) -> None:
     table, packer = KIND.table, RowPacker(KIND.table)
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         table.identifier, packer.columns
     )
-    start = to_micros(history.start)
-    make_days(conn, table, days_of(range(start, to_micros(history.end), _DAY)))
     dense = list(range(1, history.dense + 1)) if history.dense <= _NAMED_DEVICES else None
-    for day in range(history.days):
-        sparse = day >= history.days - history.sparse_days
-        at = history.start + timedelta(days=day)
-        with conn.transaction():
-            for block in _blocks(history, start + day * _DAY, sparse=sparse):
-                with conn.cursor() as cursor, cursor.copy(copy) as stream:
-                    stream.write(packer.pack(**block))
-            conn.execute(_MARK, [KIND.name, at, at, None if sparse else dense])
-        if (day + 1) % _SAY_EVERY == 0:
-            say(f"{day + 1} of {history.days} days written")
-    last = history.end - timedelta(days=history.sparse_days)
-    conn.execute(sql.SQL(_SEEN).format(table.identifier), [last])
-    conn.execute(sql.SQL("ANALYZE {}").format(table.identifier))
-    conn.execute("ANALYZE hub.device, hub.device_seen")
+    sparse = day >= history.days - history.sparse_days
+    at = history.start + timedelta(days=day)
+    with conn.transaction():
+        for block in _blocks(history, to_micros(at), sparse=sparse):
+            with conn.cursor() as cursor, cursor.copy(copy) as stream:
+                stream.write(packer.pack(**block))
+        conn.execute(_MARK, [KIND.name, at, at, None if sparse else dense])
+        conn.execute("INSERT INTO bench_day VALUES (%s)", [day])
 
 
 def _blocks(history: History, day: int, *, sparse: bool) -> Iterator[dict[str, Any]]:

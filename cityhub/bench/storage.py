@@ -12,20 +12,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
-from analytics.rollup import roll_up
+from analytics.rollup import step
 from cityhub.bench.history import KIND, History, midnight, plan, write
 from cityhub.bench.questions import ask, forget_some, questions
 from cityhub.folder import DataFolder
 from cityhub.postgres import EmbeddedPostgres
 from core.clock import ManualClock, SystemClock
 from core.db import open_pool
+from core.errors import StartError
 from core.migrate import migrate
 from core.rollups import Level, RollupTable
 from core.tables import make_tables
@@ -35,6 +36,11 @@ from ingest.marks import append
 GOAL_ROWS: Final = 100_000_000
 MOST_BYTES: Final = 175
 MOST_SHARE: Final = 0.2
+_SAY_EVERY_S: Final = 10.0
+_WRITING: Final = (
+    "ALTER SYSTEM SET max_wal_size = '8GB'",  # a checkpoint a gigabyte would write pages twice
+    "ALTER SYSTEM SET checkpoint_timeout = '30min'",
+)
 _MINUTES_KEPT: Final = timedelta(days=30)
 
 _SIZE: Final = """
@@ -55,7 +61,13 @@ SELECT ts, device_no, m.metric, m.value, quality, seq FROM {}
 
 
 async def run(
-    *, rows: int, devices: int, days: int, rounds: int, say: Callable[[str], None]
+    *,
+    rows: int,
+    devices: int,
+    days: int,
+    rounds: int,
+    say: Callable[[str], None],
+    home: Path | None = None,
 ) -> dict[str, Any]:
     """Run the bench; return the report.
 
@@ -65,28 +77,78 @@ async def run(
         days: Over how many days.
         rounds: How often each question is asked.
         say: Takes a word on what is going on.
+        home: A folder that is kept, so that a run which was stopped goes on; None: a passing one.
+
+    Raises:
+        StartError: The folder holds another history.
     """
-    with _open_folder() as folder, DataFolder(folder / "data") as data:
+    with _open_folder(home) as folder, DataFolder(folder / "data") as data:
         server = EmbeddedPostgres(data, home=None, port=0, say=say)
         await server.start()
         try:
-            return await _measure(
-                server.superuser_url,
-                plan(rows=rows, devices=devices, days=days, end=midnight(SystemClock().now())),
-                rounds,
-                say,
-            )
+            history = plan(rows=rows, devices=devices, days=days, end=_end(server.superuser_url))
+            return await _measure(server.superuser_url, history, rounds, say)
         finally:
             server.stop()
 
 
 @contextmanager
-def _open_folder() -> Iterator[Path]:
+def _open_folder(home: Path | None) -> Iterator[Path]:
     """Lend a folder that a server's account can pass through, on a disk and not in memory."""
+    if home is not None:
+        home.mkdir(mode=0o711, parents=True, exist_ok=True)
+        yield home
+        return
     with tempfile.TemporaryDirectory(prefix="cityhub-bench-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
         yield folder
+
+
+def _end(url: str) -> datetime:
+    """Return the midnight behind the last day: that of the history which is there, else today's."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE IF NOT EXISTS bench_history (at timestamptz, shape text)")
+        row = conn.execute("SELECT at FROM bench_history").fetchone()
+    return row[0].astimezone(UTC) if row else midnight(SystemClock().now())
+
+
+def _keep(conn: psycopg.Connection[Any], history: History) -> None:
+    """Note which history this is, or see that it is the one that is there.
+
+    Raises:
+        StartError: It is another one.
+    """
+    shape = f"{history.devices} devices, {history.days} days, {history.rows} rows"
+    row = conn.execute("SELECT shape FROM bench_history").fetchone()
+    if row is None:
+        conn.execute("INSERT INTO bench_history VALUES (%s, %s)", [history.end, shape])
+    elif row[0] != shape:
+        raise StartError(f"the folder holds a history of {row[0]}, not of {shape}")
+
+
+async def _roll_up(url: str, history: History, say: Callable[[str], None]) -> int:
+    """Compute the roll-ups; return in how many steps."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        ((marks,),) = conn.execute("SELECT count(*) FROM hub.rollup_dirty").fetchall()
+        # As after a year: older minutes are past their time, and hours come from the readings.
+        conn.execute(
+            "UPDATE hub.rollup_kind SET minute_from = %s WHERE kind = %s",
+            [max(history.start, history.end - _MINUTES_KEPT), KIND.name],
+        )
+    say(f"rolling up {marks} marks, and what they mark in turn")
+    start = told = time.monotonic()
+    steps, clock = 0, ManualClock(history.end + timedelta(days=2))
+    async with open_pool(url, 2, name="bench") as pool:
+        while await step(pool, clock):
+            steps += 1
+            if time.monotonic() - told >= _SAY_EVERY_S:
+                told = time.monotonic()
+                async with pool.connection() as conn:
+                    cursor = await conn.execute("SELECT count(*) FROM hub.rollup_dirty")
+                    ((left,),) = await cursor.fetchall()
+                say(f"{steps} steps, {left} marks left, {told - start:,.0f} s")
+    return steps
 
 
 async def _measure(
@@ -94,20 +156,17 @@ async def _measure(
 ) -> dict[str, Any]:
     migrate(url)
     with psycopg.connect(url, autocommit=True) as conn:
+        for setting in _WRITING:
+            conn.execute(setting)
+        conn.execute("SELECT pg_reload_conf()")
         make_tables(conn, [kind.table for kind in KINDS.values()])
-        say(f"writing {history.rows:,} readings of {history.devices:,} devices")
-        start = time.perf_counter()
-        write(conn, history, say)
-        written_s = time.perf_counter() - start
-        # As after a year: older minutes are past their time, and hours come from the readings.
-        conn.execute(
-            "UPDATE hub.rollup_kind SET minute_from = %s WHERE kind = %s",
-            [max(history.start, history.end - _MINUTES_KEPT), KIND.name],
-        )
-    say("rolling up")
+        _keep(conn, history)
+    say(f"writing {history.rows:,} readings of {history.devices:,} devices")
     start = time.perf_counter()
-    async with open_pool(url, 2, name="bench") as pool:
-        steps = await roll_up(pool, ManualClock(history.end + timedelta(days=2)))
+    write(url, history, say)
+    written_s = time.perf_counter() - start
+    start = time.perf_counter()
+    steps = await _roll_up(url, history, say)
     rolled_s = time.perf_counter() - start
     say("asking")
     with psycopg.connect(url, autocommit=True) as conn:

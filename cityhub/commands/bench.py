@@ -161,6 +161,7 @@ def _storage(_: "Settings", arguments: argparse.Namespace) -> int:
             days=arguments.days,
             rounds=arguments.rounds,
             say=lambda word: print(word, file=sys.stderr),
+            home=arguments.folder,
         )
     )
     if arguments.json:
