@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from api.routers.page import is_built
 from tests.e2e.hub import Up, running
@@ -13,6 +13,7 @@ from tests.page.seat import Seat
 from tests.servers import missing, open_folder
 
 _CHROMIUM = "/usr/bin/chromium"
+_PATIENCE_MS = 15_000
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=user-gesture-required"]
 
 
@@ -23,6 +24,7 @@ def browser() -> Iterator[Browser]:
         missing("Chromium", "apt-get install chromium fonts-noto-cjk")
     if not is_built():
         missing("the built page", "scripts/page --check")
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
         yield chromium
@@ -45,7 +47,7 @@ def context(browser: Browser, up: Up) -> Iterator[BrowserContext]:
         locale="zh-CN",
         timezone_id="America/New_York",  # a browser far away must still show the city's time
     )
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(_PATIENCE_MS)
     yield made
     made.close()
 

@@ -45,15 +45,21 @@ def test_one_key_acknowledges_and_another_takes_it_back(seat: Seat, up: Up) -> N
     expect(seat.row(cover)).to_have_class(re.compile("fresh"))
 
 
-def test_a_case_is_dispatched_in_three_actions_by_keyboard_alone(seat: Seat, up: Up) -> None:
+def test_a_case_is_returned_and_dispatched_by_keyboard_alone(seat: Seat, up: Up) -> None:
     (cover,) = covers(up, 1)
     page = seat.open()
     tilt(up, cover)
     expect(seat.row(cover)).to_be_visible()
     seat.row(cover).click()
+    expect(page.get_by_role("button", name="退办 R")).to_be_visible()  # a red one sent itself
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("非本单位职责")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="派遣 D")).to_be_visible()
     page.keyboard.press("d")
-    dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("combobox")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
