@@ -98,7 +98,7 @@ class Pipeline:
         self._judge = Judge(build_stages, self._registry)
         self._snapshots = Snapshots(source, every=round(settings.snapshot_s * 1e6), folder=states)
         self._link = Link(url, f"cityhub ingest {source} registry")
-        self._writer = Writer(url, source=source, offsets=offsets)
+        self._writer = Writer(url, source=source, offsets=offsets, new_days=settings.new_days)
         self._stopping = threading.Event()
         self._stale = True
 
@@ -140,7 +140,7 @@ class Pipeline:
             LeaseLostError: Another worker took over; the batch is theirs.
             StoppedError: :meth:`stop` was called while the database was away.
         """
-        plan = self._writer.plan(work)
+        plan = self._insist(lambda: self._writer.plan(work), self._writer.close)
         with COMMIT_SECONDS.labels(self._source).time():
             ledger = self._insist(lambda: self._writer.write(plan), self._writer.close)
         self._snapshots.committed(work.snapshot)

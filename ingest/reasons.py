@@ -138,6 +138,12 @@ REASONS: Final[Mapping[str, Reason]] = {
         "A device event needs its name in e, 1 to 64 characters.",
     ),
     # what the database says
+    "too_many_days": _reason(
+        "store",
+        "一批数据涉及的新日期过多，较早的记录暂未入库；可重新处理。",
+        "One batch brought readings of too many new days; those of the older ones are not stored"
+        " yet and can be taken up again.",
+    ),
     "store_rejected": _reason("store", "数据库拒绝了该记录。", "The database refused the record."),
 }
 """All reasons by code."""

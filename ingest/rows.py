@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,29 @@ class Rows:
             exact=self.batch.exact[:, some],
             quality=self.batch.quality[some],
             extra=extra,
+        )
+
+    def only(self, some: NDArray[np.intp]) -> "Rows":
+        """Return some of the rows."""
+        batch = self.batch
+        said = batch.device_ts
+        return Rows(
+            self.kind,
+            replace(
+                batch,
+                device_no=batch.device_no[some],
+                ts=batch.ts[some],
+                rx=batch.rx[some],
+                seq=batch.seq[some],
+                values=np.ascontiguousarray(batch.values[:, some]),
+                exact=np.ascontiguousarray(batch.exact[:, some]),
+                quality=batch.quality[some],
+                device_ts=None if said is None else said[some],
+            ),
+            self.seq[some],
+            {i: self.extra[row] for i, row in enumerate(some.tolist()) if row in self.extra},
+            self.device_ts[some],
+            self.message[some],
         )
 
 

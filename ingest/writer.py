@@ -9,11 +9,8 @@ the fence: did it move as this batch would have moved it, then the batch is in.
 """
 
 import logging
-from collections.abc import Sequence
-from datetime import date
 from typing import Any, Final
 
-import numpy as np
 import psycopg
 from psycopg.errors import UniqueViolation, error_from_result
 from psycopg.generators import fetch_many, send
@@ -23,21 +20,20 @@ from core.db import translated
 from core.errors import LeaseLostError, StoreRejectedError, StoreUnavailableError
 from core.failpoint import passing
 from core.model import from_micros
-from core.tables import days_of, make_days, read_edition
+from core.tables import read_edition
 from ingest.contact import Contacts, Heard
+from ingest.days import Days
 from ingest.decode import Work
 from ingest.ledger import Ledger
 from ingest.link import Link
 from ingest.marks import append, touched
 from ingest.quarantine import Quarantine
-from ingest.rows import Rows
 from ingest.snapshots import save
 from ingest.store import Store, Way
 
 log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[Any]
-_DAY: Final = 86_400_000_000
 _ENSURE: Final = "INSERT INTO hub.source_offset (source) VALUES (%s) ON CONFLICT DO NOTHING"
 _LOOK: Final = "SELECT epoch, position FROM hub.source_offset WHERE source = %s"
 _MOVE: Final = """
@@ -80,16 +76,17 @@ class Writer:
         url: libpq URL of the database.
         source: The source's name.
         offsets: Whether the source stands in a log.
+        new_days: How many day partitions of a kind a batch may add.
     """
 
-    def __init__(self, url: str, *, source: str, offsets: bool) -> None:
+    def __init__(self, url: str, *, source: str, offsets: bool, new_days: int) -> None:
         self._link = Link(url, f"cityhub ingest {source}")
         self._source = source
         self._offsets = offsets
         self._quarantine = Quarantine(source)
         self._contacts = Contacts()
         self._store = Store()
-        self._days: dict[str, set[date]] = {}
+        self._days = Days(new_days)
         self._partitioned = False
         self._conn: Connection | None = None
         self._way = Way.COPY
@@ -101,7 +98,7 @@ class Writer:
         conn = self._link.connect()
         if conn is not self._conn:
             self._partitioned = not read_edition(conn).hypertables
-            self._days.clear()
+            self._days.forget()
             self._conn = conn
         return conn
 
@@ -122,7 +119,15 @@ class Writer:
         return int(row[1]) if row else 0
 
     def plan(self, work: Work) -> Plan:
-        """Settle what is written besides readings; once a batch."""
+        """Settle what is written, and what is not; once a batch.
+
+        Raises:
+            StoreUnavailableError: Try again; nothing is settled.
+        """
+        with translated():
+            conn = self.connect()
+            if self._partitioned:
+                self._days.bound(conn, work)
         return Plan(work, self._quarantine, self._contacts)
 
     def write(self, plan: Plan) -> Ledger:
@@ -153,7 +158,8 @@ class Writer:
 
     def _attempt(self, plan: Plan) -> Ledger:
         work, conn, ledger = plan.work, self.connect(), plan.ledger()
-        self._make_days(conn, work.rows, work.now)
+        if self._partitioned:
+            self._days.make(conn, work)
         conn.execute("BEGIN")
         if not self._pass_fence(conn, work):
             conn.execute("ROLLBACK")
@@ -184,22 +190,9 @@ class Writer:
             raise error
         with translated():
             self.connect().execute("ROLLBACK")
-        self._days.clear()  # retention may have dropped a day that we knew
+        self._days.forget()
         unique = isinstance(error.__cause__, UniqueViolation)
         self._way = Way.MERGE if unique and self._way is Way.COPY else Way.SIFT
-
-    def _make_days(self, conn: Connection, blocks: Sequence[Rows], now: int) -> None:
-        """Make the day partitions that a batch needs, before its transaction.
-
-        Tomorrow is made with the first batch of today, so that nobody waits for it at midnight.
-        """
-        if not self._partitioned:
-            return
-        for rows in blocks:
-            name = rows.kind.name
-            days = days_of([now, now + _DAY, *(np.unique(rows.batch.ts // _DAY) * _DAY).tolist()])
-            if not days <= self._days.get(name, set()):
-                self._days[name] = make_days(conn, rows.kind.table, days)
 
     def _pass_fence(self, conn: Connection, work: Work) -> bool:
         """Move the fence; return False where this very batch moved it before.

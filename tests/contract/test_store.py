@@ -127,7 +127,7 @@ def test_a_batch_may_span_400_days_and_two_writers(edition: str) -> None:
     def write(device: str) -> None:
         try:
             messages = [cover(device, i, ts=NOON_MICROS - i * DAY) for i in range(400)]
-            take(edition, messages, source=device.lower().replace("-", "_"))
+            take(edition, messages, source=device.lower().replace("-", "_"), new_days=400)
         except BaseException as error:  # noqa: BLE001 - told by the assertion below
             failed.append(error)
 

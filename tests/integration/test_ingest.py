@@ -1,12 +1,13 @@
 """The way of a batch into the database: what is written, and what happens when it breaks."""
 
+import json
 import os
 import random
 import select
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -223,7 +224,7 @@ def test_a_wrong_clock_is_told_to_maintainers(database: str) -> None:
             "clock_wrong",
             "open",
             8 * 3600.0,
-            "the device's clock is 8.0 h ahead; its readings stand under the time of receipt",
+            "the device's clock is 8 h ahead; its readings stand under the time of receipt",
         )
     ]
 
@@ -550,3 +551,20 @@ def test_the_partition_of_tomorrow_is_there_before_anybody_needs_it(database: st
     with psycopg.connect(database) as conn:
         days = known_days(conn, COVER.table)
     assert days == {date(2026, 4, 28), NOON.date(), date(2026, 5, 2)}
+
+
+def test_a_message_of_400_new_days_makes_a_hundred_and_the_rest_waits(database: str) -> None:
+    """A day costs the server some milliseconds, and all others would wait for 400 of them."""
+    add_devices(database, "MH-1")
+    day_ms = 86_400_000
+    records = [{"t": NOON_MICROS // 1000 - i * day_ms, "tilt": 1.0} for i in range(400)]
+    with open_pipeline(database) as pipeline:
+        pipeline.take(raw_batch([telemetry("MH-1", json.dumps(records).encode())]))
+        assert ledger(database) == (400, 100, 0, 300)
+        assert codes(database) == {"too_many_days": 300}
+        with psycopg.connect(database) as conn:
+            assert len(known_days(conn, KINDS["manhole_cover"].table)) == 101  # and tomorrow
+        oldest = "SELECT min(ts) FROM hub.reading_manhole_cover"
+        assert query(database, oldest) == [(NOON - timedelta(days=99),)]
+        pipeline.take(raw_batch([cover("MH-1", 1)], after=1))
+    assert ledger(database) == (401, 101, 0, 300)
