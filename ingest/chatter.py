@@ -38,13 +38,20 @@ class Chatter:
             rows: The readings.
             now: The hub's time of the batch, microseconds UTC.
         """
-        minute = now // _MINUTE
-        if minute != self._minute:
-            self._minute = minute
-            self._counts[:] = 0
+        found = []
+        for minute in sorted({at for block in rows for at in np.unique(block.batch.rx // _MINUTE)}):
+            if minute != self._minute:
+                self._minute = minute
+                self._counts[:] = 0
+            found += self._count(rows, minute, now)
+        return found
+
+    def _count(self, rows: Sequence[Rows], minute: int, now: int) -> list[Finding]:
         found = []
         for block in rows:
-            live = block.batch.device_no[block.batch.quality & Quality.BACKLOG == 0]
+            of_minute = block.batch.rx // _MINUTE == minute
+            history = block.batch.quality & Quality.BACKLOG != 0
+            live = block.batch.device_no[of_minute & ~history]
             counts = np.bincount(live, minlength=1)
             if len(counts) > len(self._counts):
                 self._counts = np.append(self._counts, np.zeros(len(counts), np.int64))

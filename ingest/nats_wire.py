@@ -165,6 +165,22 @@ def read_place(reply: bytes) -> Place:
         raise WireError(f"a delivery without its place: {reply!r}") from error
 
 
+def read_times(replies: list[bytes]) -> list[int]:
+    """Return when the server stored each delivery, by its own clock, microseconds since 1970 UTC.
+
+    >>> read_times([b"$JS.ACK.HUB.reader.1.42.7.1760000000000000999.0"])
+    [1760000000000000]
+
+    Raises:
+        WireError: A subject of acknowledgement tells none.
+    """
+    behind = 2 if replies and replies[0].count(b".") == _ACK_FIELDS[0] - 1 else 3
+    try:
+        return [int(reply.rsplit(b".", behind)[1]) // 1000 for reply in replies]
+    except (IndexError, ValueError) as error:
+        raise WireError("a delivery without its time") from error
+
+
 def topic_of(subject: bytes) -> bytes:
     """Return the MQTT topic of a subject of the log.
 

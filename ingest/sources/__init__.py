@@ -33,8 +33,9 @@ class RawBatch:
     Attributes:
         topics: UTF-8 bytes of each topic, with ``/`` between its levels.
         payloads: The bytes of each message.
-        received_at: ``received_at[i]`` is when message ``i`` was taken off the wire, microseconds
-            UTC by the hub's clock.
+        received_at: ``received_at[i]`` is when message ``i`` reached the city's side, microseconds
+            UTC by the hub's clock: when a log stored it; where there is none, when it was taken off
+            the wire.
         epoch: Epoch of the session that took them; compared in the transaction where the source
             has no offsets.
         after: Position of the log just before the first message; 0 where there is no log.

@@ -42,7 +42,8 @@ class JetStreamSource:
         url: ``nats://user:password@host:port`` or ``tls://…``; several servers of a cluster
             separated by commas.
         name: The source's name.
-        clock: When messages came.
+        clock: The hub's time. When messages came is the log's word: what waited there while the hub
+            was away came when it came.
         identify: Compares the log with the one the offset belongs to; None: only within the life
             of this object.
         ca_file: CA certificate for TLS; None: the system's.
@@ -184,7 +185,7 @@ class JetStreamSource:
                 "the log dropped messages unread, being older than it keeps",
                 extra={"source": self.name, "messages": first - 1 - position},
             )
-        await puller.start(self._stream, position)
+        await puller.start(self._stream, position, info.get("ts", ""))
 
     async def _check_identity(self, stream_id: str, last: int) -> None:
         if self._stream_id and self._stream_id != stream_id:

@@ -7,10 +7,12 @@ another. The consumer acknowledges nothing and dies with the connection or soon 
 import asyncio
 import json
 import secrets
+from datetime import datetime
 from typing import Any, Final
 
 from core.clock import Clock
 from core.errors import ConfigError
+from core.model import to_micros
 from ingest import nats_wire
 from ingest.sources.address import Address
 from ingest.sources.gathering import WINDOW_BYTES, Gathering, size_of
@@ -24,13 +26,14 @@ _NS: Final = 1_000_000_000
 _HEARTBEAT: Final = b"100"
 _EXPIRED: Final = (b"404", b"408")  # nothing there; the time of the pull is over
 _PENDING: Final = b"nats-pending-messages:"
+_SAME_TIME: Final = 1_000_000  # microseconds; closer than this two clocks are the same
 
 
 class Puller(asyncio.Protocol):
     """Pulls messages as long as there is room for them.
 
     Args:
-        clock: When messages came.
+        clock: The hub's time, which the server's is compared with.
         batch: The most messages :meth:`take` gives.
         linger: How long the first message of a batch waits for company, in seconds.
         window: The most messages asked for and not yet released.
@@ -49,6 +52,7 @@ class Puller(asyncio.Protocol):
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._deliveries = nats_wire.Deliveries()
         self._received_at: list[int] = []
+        self._ahead = 0  # so many microseconds our clock is ahead of the server's
         self._rest = b""
         self._asked = 0  # and not yet delivered
         self.held = 0  # delivered and not yet released
@@ -99,8 +103,14 @@ class Puller(asyncio.Protocol):
         told: dict[str, Any] = json.loads(answer)
         return told
 
-    async def start(self, stream: str, after: int) -> None:
+    async def start(self, stream: str, after: int, told: str = "") -> None:
         """Make a consumer that reads a stream behind a sequence number, and pull.
+
+        Args:
+            stream: Which.
+            after: The sequence number.
+            told: What time it is now by the server's clock, RFC 3339; empty: as by ours. The two
+                may differ by a second, the way of the answer included.
 
         Raises:
             OSError: The server cannot make it now.
@@ -120,6 +130,9 @@ class Puller(asyncio.Protocol):
         )
         if "error" in answer:
             raise ConnectionError(f"no consumer: {answer['error'].get('description')}")
+        if told:
+            ahead = self._clock.micros() - to_micros(datetime.fromisoformat(told))
+            self._ahead = ahead if abs(ahead) > _SAME_TIME else 0
         self._last = nats_wire.Place(after, 0)
         self._consumer = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
         self._pull_more()
@@ -129,7 +142,9 @@ class Puller(asyncio.Protocol):
         """Wait for messages, and return at most a batch of them.
 
         Returns:
-            The messages, when each came (microseconds UTC), and the sequence number of the last.
+            The messages, when the log took each (microseconds UTC by our clock), and the sequence
+            number of the last. Not when we did: a message that waited for us in the log is not late
+            by that, and whoever reads the log again makes the same rows of it.
 
         Raises:
             OSError: The connection is gone, and all that it brought was handed on.
@@ -137,8 +152,10 @@ class Puller(asyncio.Protocol):
         """
         count = await self._gathering.take(self._deliveries)
         taken = self._deliveries.cut(count)
-        received_at = self._received_at[:count]
+        came, ahead = self._received_at[:count], self._ahead
         del self._received_at[:count]
+        stored = nats_wire.read_times(taken.replies)
+        received_at = list(map(min, [at + ahead for at in stored] if ahead else stored, came))
         last = nats_wire.read_place(taken.replies[-1])
         if last.consumer - self._last.consumer != count:
             raise WireError(

@@ -1,5 +1,7 @@
 """What the hub learns of a device's clock and of its manners."""
 
+from datetime import timedelta
+
 import pytest
 
 from core.clock import ManualClock
@@ -90,8 +92,19 @@ def test_16_a_device_gone_mad_is_told_to_maintainers_once_and_stored(database: s
             pipeline.take(raw_batch(batch, after=after))
             after += len(batch)
         clock.advance(61)
-        pipeline.take(raw_batch(flood("MH-2", 160)[60:], after=after))
-        pipeline.take(raw_batch(flood("MH-1", 500)[300:], after=after + 100))
+        later = clock.micros()
+        pipeline.take(raw_batch(flood("MH-2", 160)[60:], after=after, received_at=later))
+        pipeline.take(raw_batch(flood("MH-1", 500)[300:], after=after + 100, received_at=later))
     found = "SELECT device_no, edge, severity, value FROM hub.finding WHERE rule_id = 'chatty'"
     assert query(database, found) == [(1, "once", 1, 300.0)]
     assert count(database, "reading_manhole_cover") == 500 + 160 + 300
+
+
+def test_16_a_log_read_at_once_after_an_outage_makes_nobody_chatty(database: str) -> None:
+    add_devices(database, "MH-1")
+    waited = flood("MH-1", 300)
+    times = [NOON_MICROS + i * SECOND for i in range(300)]  # a reading a second, for five minutes
+    clock = ManualClock(NOON + timedelta(hours=1))
+    with open_pipeline(database, clock=clock, chatty_per_minute=100) as pipeline:
+        pipeline.take(raw_batch(waited, received_at=times))
+    assert query(database, "SELECT 1 FROM hub.finding WHERE rule_id = 'chatty'") == []

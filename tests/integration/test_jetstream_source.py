@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from cityhub.broker import EmbeddedBroker
 from cityhub.folder import DataFolder
 from cityhub.ports import free_port, is_free
-from core.clock import SystemClock
+from core.clock import ManualClock, SystemClock
 from core.db import Pool
 from core.errors import ConfigError, LeaseLostError, StartError
 from core.settings import Embedded
@@ -107,6 +108,30 @@ async def test_the_next_process_reads_on_at_once(nats: Nats) -> None:
     rest = await take(make(nats.url, batch=100), 500 - position, position)
     assert loop.time() - start < 3
     assert payloads_of(first + rest) == [message.payload for message in reports(500)]
+
+
+async def test_what_waits_in_the_log_came_when_it_came_whoever_reads_it_and_when(
+    nats: Nats,
+) -> None:
+    clock = SystemClock()
+    before = clock.micros()
+    await simulate(nats, *reports(20))
+    after = clock.micros()
+    await asyncio.sleep(3)  # the hub is away
+    first = await take(make(nats.url, batch=7), 20)
+    came = [at for batch in first for at in batch.received_at]
+    assert before - 1_000 <= came[0] <= came[-1] <= after + 2_000_000
+    assert came == sorted(came)
+    again = await take(make(nats.url), 20)
+    assert [at for batch in again for at in batch.received_at] == came
+
+
+async def test_a_server_whose_clock_differs_is_read_by_ours(nats: Nats) -> None:
+    """A node an hour off would make every device's clock look an hour wrong."""
+    await simulate(nats, *reports(5))
+    clock = ManualClock(datetime(2031, 5, 1, tzinfo=UTC))
+    (batch,) = await take(make(nats.url, clock=clock), 5)
+    assert all(0 <= clock.micros() - at < 10_000_000 for at in batch.received_at)
 
 
 @pytest.mark.tier_p

@@ -11,6 +11,9 @@ import signal
 
 import pytest
 
+from core.db import open_pool
+from devices.rule_store import By, Target, put_rule
+from simulators.load import THEFT
 from tests.e2e.evidence import delivered_again
 from tests.e2e.faults.site import Site
 from tests.servers import Mosquitto
@@ -41,6 +44,29 @@ async def test_01_a_worker_killed_at_five_points_and_at_random(site: Site) -> No
         else:
             again = await site.duplicates()
         assert again > 0, "no redelivery was seen: the run is invalid"
+        await site.judge()
+
+
+@pytest.mark.tier_p
+async def test_01_a_theft_while_the_worker_was_dead_sounds_when_the_next_one_reads_it(
+    nats_site: Site,
+) -> None:
+    """What waited for the hub in its log is not late by that: it files and goes out."""
+    site, target = nats_site, Target(kind="manhole_cover", rule_id=THEFT[1], scope="kind")
+    with site.running(site.role()) as role:
+        async with open_pool(site.database, 1, name="test") as pool:
+            await put_rule(
+                pool,
+                target,
+                {"allowed_lateness_s": 2.0},
+                By(actor="test", at=site.clock.now(), reason="an outage of ten minutes in two"),
+            )
+        role.kill()
+        async with site.loaded(400, 800):
+            pass
+        await asyncio.sleep(4)
+        role.start()
+        await site.settled(role)
         await site.judge()
 
 
