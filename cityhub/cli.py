@@ -23,6 +23,7 @@ from cityhub.commands import (
     roles,
     rule,
     simulate,
+    train,
     up,
 )
 
