@@ -17,6 +17,7 @@ FLEET: Final = {
     "sanitation_vehicle": 300,
     "sanitation_worker": 1500,
     "water_gauge": 20,
+    "displacement_point": 12,
     "rain_gauge": 6,
     "video_endpoint": 50,
 }
@@ -34,6 +35,8 @@ LONG_FEEDER: Final = 60
 """Lamps on the seventh feeder, the one the scene ``feeder_outage`` takes by default."""
 _LONG_FEEDER_NO: Final = 7
 _LAMP_STEP_M: Final = 33.0
+_DAMS: Final = 3
+_CREST_STEP_M: Final = 30.0
 _COVERS: Final = {
     "0102": 0.35,
     "0103": 0.30,
@@ -47,6 +50,7 @@ _OWNERS: Final = {
     "sanitation_vehicle": "sanitation",
     "sanitation_worker": "sanitation",
     "water_gauge": "water",
+    "displacement_point": "water",
     "rain_gauge": "water",
     "video_endpoint": "city-management",
 }
@@ -213,6 +217,8 @@ def _others(
     label = KINDS[kind].label.zh
     if kind == "water_gauge":
         spots = [places.river((number + 0.5) / count) for number in range(count)]
+    elif kind == "displacement_point":
+        spots = _on_dams(count)
     else:
         spots = street_places(generator(seed, "city", kind, "place"), count)
     found = []
@@ -233,10 +239,30 @@ def _others(
                 maker.cell(lon, lat),
                 _OWNERS.get(kind, "city-management"),
                 interval_s=interval,
-                limits=_station(seed, device_id) if kind == "water_gauge" else {},
+                limits=_limits(seed, kind, device_id),
             )
         )
     return found
+
+
+def _on_dams(count: int) -> list[tuple[float, float]]:
+    """Return places along the crests of three check dams (淤地坝) across the river, 30 m apart."""
+    found = []
+    for number in range(count):
+        x, y = places.to_metres(*places.river(0.2 + 0.3 * (number % _DAMS)))
+        found.append(places.to_place(x, y + _CREST_STEP_M * (number // _DAMS)))
+    return found
+
+
+def _limits(seed: int, kind: str, device_id: str) -> dict[str, dict[str, float]]:
+    """Return the limits of a device's own, where its kind leaves them to the place."""
+    match kind:
+        case "water_gauge":
+            return _station(seed, device_id)
+        case "displacement_point":
+            return {"dam_displacement": {"yellow": 10.0, "orange": 20.0, "red": 50.0}}
+        case _:
+            return {}
 
 
 def _station(seed: int, device_id: str) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from devices.kind import DeviceKind
+from simulators.physics.cover import Cover
 from simulators.physics.lamp import Lamp
 from simulators.physics.movers import Vehicle, Worker
 from simulators.physics.pace import Pace
@@ -38,6 +39,7 @@ class _Make(Protocol):
 
 
 PHYSICS: Final[Mapping[str, _Make]] = {
+    "manhole_cover": Cover,
     "street_lamp": Lamp,
     "sanitation_vehicle": Vehicle,
     "sanitation_worker": Worker,

@@ -34,5 +34,5 @@ def accelerate(since_d: Days, size: float, lasts_d: float) -> Days:
     27.7
     """
     left = np.maximum(lasts_d - np.maximum(since_d, 0.0), _LAST_D)
-    come: Days = -size * np.log(left / lasts_d)
+    come: Days = -size * np.log(np.minimum(left / lasts_d, 1.0))
     return come

@@ -6,16 +6,30 @@ May enter: a cause, what it does to its devices, and what the hub must and must 
 from collections.abc import Mapping
 from typing import Final
 
+from simulators.scenes.cover_rocking import COVER_ROCKING
+from simulators.scenes.cover_settling import COVER_SETTLING
 from simulators.scenes.cover_stolen import COVER_STOLEN
 from simulators.scenes.feeder_outage import FEEDER_OUTAGE
 from simulators.scenes.gateway_silent import GATEWAY_SILENT
 from simulators.scenes.lorries import LORRIES
 from simulators.scenes.river_rising import RIVER_RISING
 from simulators.scenes.scene import Act, Cast, Cue, Scene
+from simulators.scenes.slope_failing import SLOPE_FAILING
+from simulators.scenes.slope_rain import SLOPE_RAIN
 
 SCENES: Final[Mapping[str, Scene]] = {
     scene.name: scene
-    for scene in (COVER_STOLEN, LORRIES, FEEDER_OUTAGE, RIVER_RISING, GATEWAY_SILENT)
+    for scene in (
+        COVER_STOLEN,
+        LORRIES,
+        FEEDER_OUTAGE,
+        RIVER_RISING,
+        GATEWAY_SILENT,
+        COVER_SETTLING,
+        COVER_ROCKING,
+        SLOPE_FAILING,
+        SLOPE_RAIN,
+    )
 }
 """All scenes by name."""
 

@@ -12,7 +12,8 @@ from core.model import Severity, Text
 from simulators.scenes.scene import Cast, Cue, Scene, Values, choose_devices
 
 _AWAKE_S: Final = 2.0
-_GRAVITY: Final = 1000.0  # m[g]
+GRAVITY: Final = 1000.0
+"""In m[g]."""
 
 
 class _Theft:
@@ -57,9 +58,9 @@ def lie_at(values: Values, tilt: float, towards: float) -> None:
     """Turn a cover by ``tilt`` degrees, towards a direction in radians; it lies still there."""
     lean = math.radians(tilt)
     values["tilt"] = max(0.0, tilt + 0.2 * (values["tilt"] - 0.8))
-    values["ax"] += _GRAVITY * math.sin(lean) * math.cos(towards)
-    values["ay"] += _GRAVITY * math.sin(lean) * math.sin(towards)
-    values["az"] += _GRAVITY * (math.cos(lean) - 1)
+    values["ax"] += GRAVITY * math.sin(lean) * math.cos(towards)
+    values["ay"] += GRAVITY * math.sin(lean) * math.sin(towards)
+    values["az"] += GRAVITY * (math.cos(lean) - 1)
     values["gap"] += 90
 
 

@@ -22,8 +22,12 @@ _REST_S: Final = 0.5
 _SMOOTHED: Final = 0.1
 
 
-class _Traffic:
-    """Bursts spread over the time at random, with a pause between two on one cover."""
+class Traffic:
+    """Bursts spread over the time at random, with a pause between two on one cover.
+
+    Args:
+        cast: Who plays; ``shocks``, ``shock`` and ``row`` of its parameters are taken.
+    """
 
     def __init__(self, cast: Cast) -> None:
         chance = cast.chance
@@ -51,11 +55,12 @@ class _Traffic:
                 found.append(Cue(end + _REST_S, device_id))
         return found
 
-    def shape(self, device_id: str, since_s: float, values: Values) -> bool:
-        """See :meth:`simulators.scenes.scene.Act.shape`."""
+    def shape(self, device_id: str, since_s: float, values: Values, *, times: float = 1.0) -> bool:
+        """See :meth:`simulators.scenes.scene.Act.shape`; shocks are ``times`` as strong."""
         bursts = self._bursts[device_id]
         if any(begin - 1e-6 <= since_s < end for begin, end in bursts):
-            shake(values, *self._push())
+            x, y, z = self._push()
+            shake(values, times * x, times * y, times * z)
         return True
 
     def _push(self) -> tuple[float, float, float]:
@@ -95,7 +100,7 @@ LORRIES: Final = Scene(
     severity=None,
     lasts_s=600,
     choose=choose_devices,
-    act=_Traffic,
+    act=Traffic,
     parameters={"count": 20, "shocks": 200, "shock": 500.0, "row": 0.1},
     must=(),
     must_not=({"rule": "cover_open"}, {"rule": "cover_shift"}, {"rule": "cover_settling"}),
