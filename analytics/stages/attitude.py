@@ -48,7 +48,7 @@ _ALIKE_SIGMAS: Final = 6.0  # of one another: a cover that lies …
 _ALIKE_CHORD: Final = 0.06  # … and never further apart than 3.4 deg, whatever noise was learnt
 _TRAFFIC: Final = 0.02  # share of shaken rows from which on it lies under traffic
 _HEAVY: Final = 0.10  # … heavy traffic
-_WIDE_DEG: Final = 25.0  # shaken rows of quiet norm seldom point further
+_WIDE_DEG, _WIDEST_DEG = 25.0, 35.0  # shaken rows of quiet norm seldom point so far, or never
 _SHAKEN_ROWS: Final = 100  # that share is learnt from
 RIGHTED_DEG: Final = 7.0
 """An opening is over within this: 10 deg less 3 of hysteresis."""
@@ -261,6 +261,7 @@ def _judge_quiet(
     alike = _count_far(s, at, y, direction, verdict.angle[n])
     wide = verdict.angle[n] > _WIDE_DEG
     calm = s.shaken[at] < np.where(wide, _HEAVY, _TRAFFIC)
+    calm |= verdict.angle[n] > _WIDEST_DEG
     need = np.where(alike | calm, _FAR_ROWS, _TRAFFIC_ROWS)
     fast = _begin_far(s, at, n, s.far[at] >= need, verdict)
     over = (score > _SIGMAS) & (level > SIZE_DEG) & (s.learnt[at] > _WARM_ROWS)[:, None]

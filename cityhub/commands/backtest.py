@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from cityhub.suites import Report
     from core.settings import Settings
 
+SUITES: Final = ("nab", "quiet", "covers", "gnss", "slopes")
+
 _ABOUT: Final = """
 Plain series (--series): each CSV has the columns timestamp ('2014-02-14 14:30:00', ISO 8601 or
 Unix seconds) and value; any others are kept. Every row gets an anomaly_score from 0 to 1 out of
@@ -22,6 +24,7 @@ _EXAMPLES: Final = """\
   cityhub backtest --series cpu.csv --scores scored.csv
   cityhub backtest --series sensors/ --scores scored/
   cityhub backtest --suite nab --streams ../shared/streams --gate least
+  cityhub backtest --suite covers --seeds 10 --gate aim
   cityhub backtest --kind manhole_cover covers.csv --out findings.jsonl
   cityhub backtest --kind displacement_point stations/ --out findings.jsonl\
 """
@@ -50,7 +53,7 @@ def add(commands: Commands) -> None:
         "--scores", type=Path, metavar="OUT", help="where the same goes, with an anomaly_score"
     )
     suites = command.add_argument_group("suites")
-    suites.add_argument("--suite", choices=["nab", "quiet"], help="what to be judged by")
+    suites.add_argument("--suite", choices=SUITES, help="what to be judged by")
     suites.add_argument(
         "--streams", type=Path, metavar="DIR", help="folder of the labelled streams (nab/ in it)"
     )
@@ -58,7 +61,12 @@ def add(commands: Commands) -> None:
     suites.add_argument(
         "--nested", action="store_true", help="nab: choose on one half, score on the other, too"
     )
-    suites.add_argument("--seeds", type=int, default=20, help="quiet: how many of each series (20)")
+    suites.add_argument(
+        "--seeds",
+        type=int,
+        default=20,
+        help="quiet: how many of each series; covers, slopes without --streams: sets drawn (20)",
+    )
     backtest_history.add_options(command)
 
 
@@ -90,7 +98,15 @@ def _suite(arguments: argparse.Namespace) -> int:
     from cityhub.suites import run_nab, run_quiet
     from core.errors import ConfigError
 
-    if arguments.suite == "nab":
+    if arguments.suite in {"covers", "slopes", "gnss"}:
+        from cityhub.ground_suites import run_covers, run_gnss, run_slopes
+
+        if arguments.suite == "gnss":
+            report = run_gnss(_say, streams=arguments.streams)
+        else:
+            run = run_covers if arguments.suite == "covers" else run_slopes
+            report = run(_say, streams=arguments.streams, seeds=arguments.seeds)
+    elif arguments.suite == "nab":
         if arguments.streams is None:
             raise ConfigError("name the folder of the labelled streams with --streams")
         report = run_nab(arguments.streams, _say, nested=arguments.nested)
