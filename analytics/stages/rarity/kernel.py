@@ -355,16 +355,16 @@ class Kernel:
         """Return the alert of each row, and which episodes changed: place, rank before, begin."""
         form, state = self._form, self._state
         alert = np.zeros(len(score), np.int8)
-        near = np.flatnonzero(
-            (score >= np.float32(min(form.suspicion, form.candidate))) | (g[Column.OPEN] > 0)
-        )
+        loud = score >= np.float32(min(form.suspicion, form.candidate))
+        loud &= g[Column.WARM] > numbers.WARM_ROWS
+        loud &= g[Column.ROWS] >= self._mute_rows
+        near = np.flatnonzero(loud | (g[Column.OPEN] > 0))
         if not len(near):
             return alert, []
         series, ts, rows = points.series[near], points.ts[near], g[Column.ROWS, near]
         old, mine = state.flat("alerts")[series], score[near]
         line = old.copy()
-        judged = (g[Column.WARM, near] > numbers.WARM_ROWS) & (rows >= self._mute_rows)
-        judged &= ts - state.flat("born")[series] >= self._mute
+        judged = loud[near] & (ts - state.flat("born")[series] >= self._mute)
         told = np.zeros(len(near), np.int8)
         for n, threshold in enumerate((form.suspicion, form.candidate)):
             passed = rows - line[:, Alerts.AT + n]
