@@ -50,6 +50,22 @@ def segment_code(column: int, row: int, *, eastward: bool) -> str:
     return f"E-{row:02}-{column:02}" if eastward else f"N-{column:02}-{row:02}"
 
 
+def segment_at(lon: float, lat: float) -> str:
+    """Return the code of the segment nearest to a place.
+
+    >>> lon, lat = places.to_place(3.4 * places.BLOCK_X_M, 11.1 * places.BLOCK_Y_M)
+    >>> segment_at(lon, lat)
+    'E-11-03'
+    """
+    x, y = places.to_metres(lon, lat)
+    across, along = x / places.BLOCK_X_M, y / places.BLOCK_Y_M
+    from_column = abs(across - round(across)) * places.BLOCK_X_M
+    from_row = abs(along - round(along)) * places.BLOCK_Y_M
+    if from_row <= from_column:
+        return segment_code(int(across), round(along), eastward=True)
+    return segment_code(round(across), int(along), eastward=False)
+
+
 def build_segments() -> list[Segment]:
     """Return all segments of the lattice of streets."""
     found = []

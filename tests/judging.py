@@ -13,6 +13,7 @@ from devices.topics import Channel, parse_topic
 from simulators.stream import Message
 
 _BATCH_US = 5_000_000
+NAN = float("nan")
 
 
 def judge_messages(
@@ -57,8 +58,8 @@ def _read(
 def _batch(kind: DeviceKind, rows: list[tuple[int, dict[str, Any]]]) -> Batch:
     ts = np.array([body["t"] * 1000 for _, body in rows], np.int64)
     shape = (-1, len(rows))
-    values = [[body[metric.name] for _, body in rows] for metric in kind.reals]
-    exact = [[body[metric.name] for _, body in rows] for metric in kind.exacts]
+    values = [[body.get(metric.name, NAN) for _, body in rows] for metric in kind.reals]
+    exact = [[body.get(metric.name, NAN) for _, body in rows] for metric in kind.exacts]
     return Batch(
         kind=kind.name,
         device_no=np.array([device_no for device_no, _ in rows], np.int32),

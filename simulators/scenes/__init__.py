@@ -6,16 +6,20 @@ May enter: a cause, what it does to its devices, and what the hub must and must 
 from collections.abc import Mapping
 from typing import Final
 
+from simulators.scenes.battery_cliff import BATTERY_CLIFF
 from simulators.scenes.cover_rocking import COVER_ROCKING
 from simulators.scenes.cover_settling import COVER_SETTLING
 from simulators.scenes.cover_stolen import COVER_STOLEN
+from simulators.scenes.feeder_leftovers import FEEDER_LEFTOVERS
 from simulators.scenes.feeder_outage import FEEDER_OUTAGE
 from simulators.scenes.gateway_silent import GATEWAY_SILENT
+from simulators.scenes.lamp_faults import LAMP_FAULTS, LAMP_FLICKER
 from simulators.scenes.lorries import LORRIES
 from simulators.scenes.river_rising import RIVER_RISING
 from simulators.scenes.scene import Act, Cast, Cue, Scene
 from simulators.scenes.slope_failing import SLOPE_FAILING
 from simulators.scenes.slope_rain import SLOPE_RAIN
+from simulators.scenes.streets import GPS_TUNNEL, STREETS_MISSED, WORKER_SOS
 
 SCENES: Final[Mapping[str, Scene]] = {
     scene.name: scene
@@ -29,6 +33,13 @@ SCENES: Final[Mapping[str, Scene]] = {
         COVER_ROCKING,
         SLOPE_FAILING,
         SLOPE_RAIN,
+        *LAMP_FAULTS,
+        LAMP_FLICKER,
+        FEEDER_LEFTOVERS,
+        STREETS_MISSED,
+        GPS_TUNNEL,
+        WORKER_SOS,
+        BATTERY_CLIFF,
     )
 }
 """All scenes by name."""
