@@ -153,7 +153,7 @@ def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]
 
 
 def _lasts(scene: Scene) -> float:
-    """Return how long a scene lasts here, in seconds: a shorter silence is no different from rest."""
+    """Return how long a scene lasts here, in seconds: a shorter silence looks like rest."""
     kind = KINDS[scene.kind]
     slowest = max(_INTERVALS[scene.kind], kind.idle_interval_s or 0.0)
     return max(scene.lasts_s, _REPORTS * slowest)

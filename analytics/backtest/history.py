@@ -43,12 +43,12 @@ class Outcome:
 
     Attributes:
         spells: Spells that would have become alarms, by the time at which they opened.
-        quiet: How many others there were: too short for the rule's delay, or of a disabled rule.
+        quiet: The others: too short for the rule's delay, or of a disabled rule.
         findings: How many findings there were in all.
     """
 
     spells: Sequence[Spell]
-    quiet: int
+    quiet: Sequence[Spell]
     findings: int
 
 
@@ -101,8 +101,10 @@ class Trial:
     def outcome(self, end: int) -> Outcome:
         """Return what would have been raised by ``end``, microseconds."""
         spells = [each for each in self._spells.all(end) if each.opened >= self._start]
-        loud = [each for each in spells if self._sounds(each)]
-        return Outcome(loud, len(spells) - len(loud), self._findings)
+        loud, quiet = list[Spell](), list[Spell]()
+        for spell in spells:
+            (loud if self._sounds(spell) else quiet).append(spell)
+        return Outcome(loud, quiet, self._findings)
 
     def _take(self, found: list[Finding]) -> None:
         found.sort(key=lambda finding: finding.ts)

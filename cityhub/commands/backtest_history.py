@@ -198,7 +198,7 @@ def _report(
         "totals": {
             name: {
                 "raised": len(each.spells),
-                "not_raised": each.quiet,
+                "not_raised": len(each.quiet),
                 "findings": each.findings,
                 "per_day": len(each.spells) / days,
                 "per_100_device_days": 100 * len(each.spells) / (days * devices or 1),

@@ -21,6 +21,7 @@ from api.reads.readings import Reading, RolledReading
 from api.routers.cases import Dispatching, Feedback, Verdict
 from api.routers.doing import Acted, Reasoned
 from api.routers.quarantine import Discarding, FieldMapping, Redriving, Trial
+from api.routers.rules import Changing
 from core.clock import ManualClock
 from core.db import Pool
 from tests.serving import NOON, FakeActions, FakeBench, api_settings, serving, settle
@@ -30,6 +31,7 @@ SHAPES: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 BODIES: tuple[type[BaseModel], ...] = (
     Reasoned, Dispatching, Feedback, Verdict, Trial, FieldMapping, Redriving, Discarding,
+    Changing,
 )  # fmt: skip
 
 

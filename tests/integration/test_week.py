@@ -5,11 +5,17 @@ and that a restart in the middle changes nothing. The reduced run stands in the 
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from analytics.backtest.history import Span, run_history
+from core.model import from_micros
 from core.recording import Recording
+from devices import KINDS, DeviceKind
+from devices.registry import Registry
 from simulators.city import City
 from simulators.score_hub import tabulate
 from tests.lockstep import (
@@ -60,6 +66,34 @@ async def test_a_few_scenes_are_found_and_a_restart_changes_nothing(
     assert rows_of(database) == rows_of(second)
     assert findings_of(database) == findings_of(second)
     assert alarms_of(database) == alarms_of(second)
+    for kind in KINDS.values():
+        assert opened_in_history(database, kind, hours=8) == opened_in_service(database, kind), kind
+
+
+def opened_in_history(url: str, kind: DeviceKind, *, hours: float) -> set[tuple[int, str, str]]:
+    """Return who opened what when the stored readings are taken once more."""
+    start = from_micros(START)
+    span = Span(kind, start, start + timedelta(hours=hours))
+    registry = Registry()
+    with psycopg.connect(url) as conn:
+        registry.load(conn)
+        [outcome] = run_history(conn, span, registry, [registry.rules])
+    return {
+        (each.device_no, each.rule_id, each.detector) for each in (*outcome.spells, *outcome.quiet)
+    }
+
+
+def opened_in_service(url: str, kind: DeviceKind) -> set[tuple[int, str, str]]:
+    """Return who opened what in the ingest worker."""
+    with psycopg.connect(url) as conn:
+        return set(
+            conn.execute(
+                "SELECT device_no, rule_id, detector FROM hub.finding AS f JOIN hub.device AS d"
+                " USING (device_no) WHERE d.kind = %s AND edge IN ('open', 'once')"
+                " AND detector <> ALL(%s)",
+                [kind.name, ["silence", "chatter", "payloads"]],
+            )
+        )
 
 
 @pytest.mark.long
