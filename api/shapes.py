@@ -99,14 +99,15 @@ def severity_label(severity: int) -> Text:
 
 def alarm_state(row: Mapping[str, Any]) -> str:
     """Return the display name of an alarm's four axes (ISA-18.2 vocabulary)."""
-    if row["suppression"] != "none":
+    acked, over = row["ack_state"] == "acked", row["condition_state"] == "cleared"
+    held = row["latched"] and row["reset_at"] is None
+    if row["suppression"] != "none" and (held or not over):
         return {"shelved": "SHELVED", "suppressed": "SUPPRESSED"}.get(row["suppression"], "OOS")
-    acked = row["ack_state"] == "acked"
-    if row["condition_state"] != "cleared":
+    if not over:
         return "ACKED" if acked else "UNACK"
     if not acked:
         return "RTNUN"
-    return "LATCHED" if row["latched"] and row["reset_at"] is None else "NORM"
+    return "LATCHED" if held else "NORM"
 
 
 def state_label(state: str) -> Text:

@@ -40,11 +40,14 @@ OPS = st.lists(
         st.tuples(st.just("wait"), st.sampled_from([3, 700, 20_000])),
         st.tuples(st.just("work")),
         st.tuples(
-            st.just("crash"), st.sampled_from(["after_alarm", "after_case", "before_commit"])
+            st.just("crash"),
+            st.sampled_from(["after_incident", "after_case", "after_alarm", "before_commit"]),
         ),
         st.tuples(
             st.just("act"),
-            st.sampled_from(["acknowledge", "undo_acknowledge", "reset_alarm", "file"]),
+            st.sampled_from(
+                ["acknowledge", "undo_acknowledge", "reset_alarm", "file", "shelve", "unshelve"]
+            ),
             st.integers(1, 3),
         ),
         st.tuples(
@@ -112,7 +115,8 @@ class World:
             await self.work()
 
     async def act(self, verb: str, alarm_id: int) -> None:
-        extra = {"reason": "why"} if verb == "reset_alarm" else {}
+        extra: dict[str, Any] = {"reason": "why"} if verb in {"reset_alarm", "shelve"} else {}
+        extra |= {"minutes": 30} if verb == "shelve" else {}
         await getattr(self.staff, verb)(alarm_id, actor="wang", **extra)
 
     async def case(self, verb: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cityhub.bench import arena, goals, ingest
+from cityhub.bench import alarms, arena, goals, ingest
 from cityhub.bench.load import Load
 from core.errors import StartError
 from core.settings import load_settings
@@ -70,3 +70,14 @@ def test_each_goal_is_told_with_bar_and_value_and_whether_it_is_met() -> None:
     lines = list(goals.table(list(told.values())))
     assert len(lines) == len(told)
     assert any(line.startswith("NOT MET") for line in lines)
+
+
+@pytest.mark.timeout(300)  # a server and two roles start, and other tests want the machine too
+async def test_the_bench_of_alarms_hears_every_finding_on_the_feed_and_counts_none_twice() -> None:
+    report = await alarms.run(seconds=0.6, calm_s=3, say=lambda _: None)
+    assert (report["calm_findings"], report["storm_findings"]) == (50, 500)
+    assert report["calm_events_heard"] == 50
+    assert report["chain_whole"]
+    assert 0 < report["alarm_feed_p50_ms"] <= report["alarm_feed_p99_ms"]
+    assert report["alarms"] * 2 > report["events"] / 2
+    assert {goal["figure"] for goal in report["goals"]} <= report.keys()
