@@ -14,6 +14,7 @@ from typing import Final
 from core.model import Audience, Severity, Text
 from devices.care import CARE_COMMANDS, CARE_EVENTS, CARE_RULES, RSSI
 from devices.kind import AlarmRule, Command, DeviceKind, Event, Limit, Metric
+from devices.unit_slip import UnitSlip
 from devices.unusual import UNUSUAL, Unusual
 from devices.water_level import WaterLevel
 
@@ -107,6 +108,7 @@ WATER_GAUGE: Final = DeviceKind(
     ),
     watches=(
         Limit("level", "level_ladder", per_device=True, hold=2, clear_margin=0.05, clear_hold=2),
+        UnitSlip(metric="level", rule_id="payload_invalid"),
         WaterLevel(
             metric="level",
             rise_rule="rise_rate",

@@ -1,7 +1,8 @@
 """When rising water reaches a level, and how sure that is: a line or a parabola through the rise.
 
 The parabola is taken only where its bend is clear of its own error; a flood that still gathers way
-comes sooner than a line says. The band is what the error of the fit and of the noise allow.
+comes sooner than a line says. Else it is the line through the later half. The band holds what all
+of them say, and what the error of the slope allows.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ import numpy as np
 
 from analytics.stages.gauge_state import Floats
 
-_SPAN_S: Final = 3600.0  # of the past, at most; the flood before is another flood
 _LEAST_ROWS: Final = 4
 _BENT_ROWS: Final = 8
-_BENT: Final = 3.0  # standard errors
+_BENT: Final = 2.0  # standard errors
 _BAND: Final = 2.0
 _SLOWEST: Final = 1e-6  # metres a second, under 4 mm/h: nothing arrives
-_FARTHEST_S: Final = 172_800.0
+_FARTHEST_S: Final = 21_600.0
+"""Nobody can say more than six hours ahead when a river comes."""
 _LEAST_BAND: Final = 0.1  # of the estimate, on each side: rivers are no lines
 
 
@@ -27,7 +28,7 @@ class Arrival:
 
     Attributes:
         rate: How fast the water rises now, metres a second.
-        seconds: Until it reaches the level; NaN: not within two days.
+        seconds: Until it reaches the level; NaN: not within six hours.
         low: At the earliest.
         high: At the latest; NaN: perhaps never.
     """
@@ -42,31 +43,40 @@ def estimate(seconds: Floats, level: Floats, target: float, noise: float) -> Arr
     """Estimate when a level is reached, or return None where there is too little to say.
 
     Args:
-        seconds: Times of the rows, the newest 0, rising.
+        seconds: Times of the rows since the rise began, the newest 0, rising.
         level: Metres.
         target: The level in question, metres; NaN: only the rate is wanted.
         noise: Standard deviation of a row, metres.
     """
-    recent = seconds >= -_SPAN_S
-    t, x = seconds[recent], level[recent]
-    begin = int(np.argmin(x[: max(len(x) - _LEAST_ROWS + 1, 1)]))  # the rise, not what was before
-    t, x = t[begin:], x[begin:]
-    if len(t) < _LEAST_ROWS:
+    if len(seconds) < _LEAST_ROWS:
         return None
-    fit = _fit(t, x, 2, noise) if len(t) >= _BENT_ROWS else None
-    if fit is None or abs(fit[0][2]) < _BENT * fit[1][2]:
-        fit = _fit(t, x, 1, noise)
-    terms, errors = fit
-    now, rate = float(terms[0]), float(terms[1])
+    way = target - float(level[-1])
+    half = len(seconds) // 2
+    fits = [_fit(seconds, level, 1, noise)]
+    if len(seconds) - half >= _LEAST_ROWS:
+        fits.append(_fit(seconds[half:], level[half:], 1, noise))
+    if len(seconds) >= _BENT_ROWS:
+        bent = _fit(seconds, level, 2, noise)
+        if abs(bent[0][2]) > _BENT * bent[1][2]:
+            fits.append(bent)
+    terms, errors = fits[-1]
+    rate, error = float(terms[1]), _BAND * float(errors[1])
+    expected = _reach(way, terms)
+    others = [_reach(way, fit[0]) for fit in fits]
+    fast = _until(way, rate + error, 0.0)
+    slow = _until(way, rate - error, 0.0)
+    low = min(
+        [x for x in (*others, fast, expected * (1 - _LEAST_BAND)) if not np.isnan(x)],
+        default=expected,
+    )
+    sure = not np.isnan(slow) and not any(np.isnan(x) for x in others)
+    high = max(*others, slow, expected * (1 + _LEAST_BAND)) if sure else float("nan")
+    return Arrival(rate, expected, low, high)
+
+
+def _reach(way: float, terms: Floats) -> float:
     bend = float(terms[2]) if len(terms) > 2 else 0.0  # noqa: PLR2004 - a parabola has three terms
-    way = target - now
-    error = _BAND * float(errors[1])
-    expected = _until(way, rate, bend)
-    fast = _until(way, rate + error, max(bend, 0.0))
-    slow = _until(way, rate - error, min(bend, 0.0))
-    low = min(fast, expected * (1 - _LEAST_BAND))
-    high = max(slow, expected * (1 + _LEAST_BAND))
-    return Arrival(rate, expected, low, float("nan") if np.isnan(slow) else high)
+    return _until(way, float(terms[1]), bend)
 
 
 def _fit(t: Floats, x: Floats, degree: int, noise: float) -> tuple[Floats, Floats]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from analytics.stages.gauge import Step
 
 _HOUR_S: Final = 3600.0
+_SPAN_MIN: Final = 60  # of a rise that its estimate looks back, at most
+_APART_S: Final = 30.0
 _STEPS: Final = (
     ("orange", Text("警戒水位", "the warning level")),
     ("red", Text("保证水位", "the guarantee level")),
@@ -188,7 +190,7 @@ class GaugeWords:
                 f"the water rises no more, it stands at {self._en(level)}",
             )
         else:
-            rate = arrival.rate if arrival else rise / (60 * minutes)
+            rate = arrival.rate if arrival and arrival.rate > 0 else rise / (60 * minutes)
             detail["rate"] = round(rate * _HOUR_S, 4)
             explain = Text(
                 f"水位 {minutes} 分钟上涨 {self._zh(rise)}，涨速 {rate * _HOUR_S:.2f} m/h",
@@ -227,7 +229,13 @@ class GaugeWords:
         ]
         target, label = next(((at, label) for at, label in goals if at > level), (np.nan, None))
         seconds, levels = surge.history(case.state, case.at)
-        return estimate(seconds, levels, target, case.noise), label
+        now = int(case.batch.ts[case.row])
+        since = (now - int(case.state.far_t[case.at].max())) / 1e6
+        if since > _APART_S and case.step.held.taken[case.n]:  # the newest row is not among them
+            seconds, levels = np.append(seconds - since, 0.0), np.append(levels, case.value)
+        span = 60 * min(surge.LAG_MINUTES[int(case.step.climb.lag[case.n])], _SPAN_MIN)
+        recent = seconds >= -span - _APART_S
+        return estimate(seconds[recent], levels[recent], target, case.noise), label
 
     def _suspect(
         self,

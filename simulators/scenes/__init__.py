@@ -13,12 +13,19 @@ from simulators.scenes.cover_stolen import COVER_STOLEN
 from simulators.scenes.feeder_leftovers import FEEDER_LEFTOVERS
 from simulators.scenes.feeder_outage import FEEDER_OUTAGE
 from simulators.scenes.gateway_silent import GATEWAY_SILENT
+from simulators.scenes.gauge_faults import (
+    GAUGE_DRIFT,
+    GAUGE_FROZEN,
+    GAUGE_SPIKES,
+    GAUGE_UNIT_SLIP,
+)
 from simulators.scenes.lamp_faults import LAMP_FAULTS, LAMP_FLICKER
 from simulators.scenes.lorries import LORRIES
 from simulators.scenes.river_rising import RIVER_RISING
 from simulators.scenes.scene import Act, Cast, Cue, Scene
 from simulators.scenes.slope_failing import SLOPE_FAILING
 from simulators.scenes.slope_rain import SLOPE_RAIN
+from simulators.scenes.storm_cascade import STORM_CASCADE
 from simulators.scenes.streets import GPS_TUNNEL, STREETS_MISSED, WORKER_SOS
 
 SCENES: Final[Mapping[str, Scene]] = {
@@ -33,6 +40,11 @@ SCENES: Final[Mapping[str, Scene]] = {
         COVER_ROCKING,
         SLOPE_FAILING,
         SLOPE_RAIN,
+        STORM_CASCADE,
+        GAUGE_FROZEN,
+        GAUGE_UNIT_SLIP,
+        GAUGE_SPIKES,
+        GAUGE_DRIFT,
         *LAMP_FAULTS,
         LAMP_FLICKER,
         FEEDER_LEFTOVERS,

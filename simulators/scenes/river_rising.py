@@ -95,7 +95,10 @@ RIVER_RISING: Final = Scene(
     choose=_choose,
     act=_Flood,
     parameters={"count": 1, "rise": 2.6},
-    must=({"rule": "level_ladder", "on": "device", "count": 1, "severity": "red"},),
+    must=(
+        {"rule": "level_ladder", "on": "device", "count": 1, "severity": "red"},
+        {"rule": "rise_rate", "on": "device"},
+    ),
     must_not=(
         {"rule": "level_ladder", "on": "device", "count": 2},
         {"rule": "offline", "on": "device"},

@@ -109,7 +109,7 @@ def test_twelve_equal_rows_are_a_frozen_gauge_and_the_next_other_row_ends_it() -
 
 
 def test_a_gauge_that_reads_centimetres_is_not_called_frozen_for_repeating_itself() -> None:
-    coarse = [round(level, 2) for level in resting(3000, noise=0.002)]
+    coarse = [round(level, 2) for level in resting(1500, noise=0.002)]
     assert told(found(rows(coarse))) == []
 
 
