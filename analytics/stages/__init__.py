@@ -21,6 +21,7 @@ from analytics.stages.rarity import FULL, LITE, Pace, Rarity
 from analytics.stages.rarity.form import MUTE_ROWS
 from analytics.stages.slope import Slope
 from analytics.stages.sun import Daylight
+from analytics.stages.units import Units
 from analytics.stages.whitening import Whitening
 from core.batch import Stage
 from devices.class_model import ClassModel
@@ -29,6 +30,7 @@ from devices.kind import Displacement as DisplacementWatch
 from devices.lamp_circuit import LampCircuit
 from devices.motion import GroundAcceleration, GroundStep
 from devices.rainfall import Rainfall
+from devices.unit_slip import UnitSlip
 from devices.unusual import Unusual
 from devices.water_level import WaterLevel
 
@@ -56,6 +58,7 @@ def build_stages(
     """
     return [
         Order(),
+        *(Units(kind, watch) for watch in kind.watches if isinstance(watch, UnitSlip)),
         Care(kind),
         Limits(kind, limits),
         *_detectors(kind, limits, daylight),
