@@ -126,9 +126,10 @@ def _keep(stage: Rarity, say: Callable[[str], None]) -> dict[str, float]:
     """Return how long the state takes to be copied, written and read."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="cityhub-bench-") as folder:
-        begun = time.perf_counter()
+        begun, computed = time.perf_counter(), time.thread_time()
         frozen = stage.freeze()
         figures["snapshot_pause_s"] = time.perf_counter() - begun
+        figures["snapshot_pause_cpu_s"] = time.thread_time() - computed
         file = write_state(Path(folder), "bench.series.rarity.0", frozen)
         figures["snapshot_s"] = time.perf_counter() - begun
         figures["snapshot_bytes"] = float(frozen.size)
