@@ -41,7 +41,8 @@ _WRITING: Final = (
     "ALTER SYSTEM SET max_wal_size = '8GB'",  # a checkpoint a gigabyte would write pages twice
     "ALTER SYSTEM SET checkpoint_timeout = '30min'",
 )
-_MINUTES_KEPT: Final = timedelta(days=30)
+_MINUTES_KEPT: Final = timedelta(days=2)
+"""No question is about minutes, and a month of them would take longer than all the rest."""
 
 _SIZE: Final = """
 SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint FROM pg_inherits
@@ -131,7 +132,7 @@ async def _roll_up(url: str, history: History, say: Callable[[str], None]) -> in
     """Compute the roll-ups; return in how many steps."""
     with psycopg.connect(url, autocommit=True) as conn:
         ((marks,),) = conn.execute("SELECT count(*) FROM hub.rollup_dirty").fetchall()
-        # As after a year: older minutes are past their time, and hours come from the readings.
+        # As after a year: older minutes are past their time; their hours come from the readings.
         conn.execute(
             "UPDATE hub.rollup_kind SET minute_from = %s WHERE kind = %s",
             [max(history.start, history.end - _MINUTES_KEPT), KIND.name],
