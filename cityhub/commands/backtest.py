@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cityhub.suites import Report
     from core.settings import Settings
 
-SUITES: Final = ("nab", "quiet", "covers", "gnss", "slopes")
+SUITES: Final = ("nab", "quiet", "covers", "gnss", "slopes", "gauges")
 
 _ABOUT: Final = """
 Plain series (--series): each CSV has the columns timestamp ('2014-02-14 14:30:00', ISO 8601 or
@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
         "--seeds",
         type=int,
         default=20,
-        help="quiet: how many of each series; covers, slopes without --streams: sets drawn (20)",
+        help="quiet: how many of each series; covers, slopes, gauges: sets drawn afresh (20)",
     )
     backtest_history.add_options(command)
 
@@ -106,6 +106,10 @@ def _suite(arguments: argparse.Namespace) -> int:
         else:
             run = run_covers if arguments.suite == "covers" else run_slopes
             report = run(_say, streams=arguments.streams, seeds=arguments.seeds)
+    elif arguments.suite == "gauges":
+        from cityhub.gauge_suite import run_gauges
+
+        report = run_gauges(_say, streams=arguments.streams, seeds=arguments.seeds)
     elif arguments.suite == "nab":
         if arguments.streams is None:
             raise ConfigError("name the folder of the labelled streams with --streams")
