@@ -120,7 +120,7 @@ WATER_GAUGE: Final = DeviceKind(
         ),
         Limit("seep", "seepage", per_device=True, hold=2, clear_margin=0.1, clear_hold=2),
         Limit("volt", "battery_low", blue=11.5, below=True, hold=3, clear_margin=0.5),
-        Unusual(full=("level",), lite=("flow",)),
+        Unusual(full=("level",)),
     ),
     rules=(
         *CARE_RULES,
