@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ HUB: Final = "hub"
 SIMULATOR: Final = "simulator"
 _MAX_PAYLOAD: Final = 1_114_112
 _PATIENCE_S: Final = 60.0
+_ASK_S: Final = 10.0
+_ROOM_BYTES: Final = 16 << 20
 _LOG_SHARE: Final = 0.6
 _WAITING_SHARE: Final = 0.3
 """Of the quota; the rest is for what the server itself keeps."""
@@ -142,6 +145,7 @@ class EmbeddedBroker:
         self._logins: list[Login] = []
         self._child: Child | None = None
         self._quota = settings.max_log_bytes
+        self._ask_at = 0.0
         self.mqtt_port = 0
 
     @property
@@ -201,6 +205,25 @@ class EmbeddedBroker:
         if self._child is not None:
             self._child.stop()
             self._child = None
+
+    async def is_stuck(self) -> bool:
+        """Whether its disk was full: it acknowledges nothing more until it is started anew.
+
+        Asked at most each ten seconds; a server that does not answer is no matter of this.
+        """
+        from ingest.sources.log import can_write
+
+        if self._child is None or time.monotonic() < self._ask_at:
+            return False
+        self._ask_at = time.monotonic() + _ASK_S
+        try:
+            return not await can_write(self.url)
+        except CityhubError:
+            return False
+
+    def has_room(self) -> bool:
+        """Whether its disk has room for more than a few messages."""
+        return shutil.disk_usage(self._store).free > _ROOM_BYTES
 
     def let_in(self, devices: Sequence[Login]) -> bool:
         """Take another list of devices' logins, while the server runs.

@@ -322,12 +322,23 @@ class Hub:
             if self._broker is not None and _gone(self._broker):
                 self._say("the broker ended, starts again")
                 await self._broker.start(await read_logins(self.database_url, self.site_key))
+            if self._broker is not None and await self._broker.is_stuck():
+                await self._unstick(self._broker)
         except StartError as error:
             self._complain(f"{error}; trying again")
             await asyncio.sleep(1)
         except psycopg.OperationalError:
             self._complain(_DATABASE_AWAY)
             await asyncio.sleep(1)
+
+    async def _unstick(self, broker: EmbeddedBroker) -> None:
+        """Start a broker anew whose disk was full, as soon as there is room."""
+        if not broker.has_room():
+            self._complain("the disk of the log is full: devices are not acknowledged; make room")
+            return
+        self._say("the disk of the log has room again, the broker starts anew")
+        await asyncio.to_thread(broker.stop)
+        await broker.start(await read_logins(self.database_url, self.site_key))
 
     async def _admit(self, broker: EmbeddedBroker) -> NoReturn:
         """Let in whom the registry names, at each change."""

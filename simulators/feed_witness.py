@@ -42,9 +42,9 @@ class FeedWitness:
         seed: int = 0,
         stays_s: float = 4.0,
     ) -> None:
+        self.url = url
+        self.arrived = asyncio.Event()
         self.last = after
-        self.connections = 0
-        self._url = url
         self._path = path
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._chance = random.Random(seed)
@@ -55,7 +55,7 @@ class FeedWitness:
         limits = httpx.Timeout(10.0, read=_SILENT_S)
         with self._path.open("a", encoding="ascii") as out:
             async with httpx.AsyncClient(
-                base_url=self._url, headers=self._headers, timeout=limits, trust_env=False
+                base_url=self.url, headers=self._headers, timeout=limits, trust_env=False
             ) as client:
                 while True:
                     try:
@@ -74,7 +74,6 @@ class FeedWitness:
         headers = {} if self.last is None else {"Last-Event-ID": str(self.last)}
         async with client.stream("GET", _STREAM, headers=headers) as answer:
             answer.raise_for_status()
-            self.connections += 1
             fields: dict[str, str] = {}
             async for line in answer.aiter_lines():
                 name, _, value = line.partition(": ")
@@ -83,6 +82,7 @@ class FeedWitness:
                     continue
                 if "id" in fields:
                     self.last = int(fields["id"])
+                    self.arrived.set()
                     if fields.get("event") not in _GREETINGS:
                         yield self.last
                 fields = {}

@@ -3,15 +3,26 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from cityhub.commands import add_command, add_json
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from cityhub.commands import Commands
     from core.settings import Settings
     from simulators.courier import Login
+    from simulators.feed_witness import FeedWitness
+    from simulators.publisher import Publisher
+    from simulators.run_ledger import Key
+
+    Sent = Publisher[Key | None]
+
+_ARRIVES_S: Final = 10.0
+_LINGERS_S: Final = 5.0
+"""How long the witness listens behind the last reading, in seconds."""
 
 
 def add(group: "Commands") -> None:
@@ -23,6 +34,13 @@ def add(group: "Commands") -> None:
     load.add_argument("--rate", type=float, default=500.0, help="messages a second (500)")
     load.add_argument("--messages", type=int, default=10_000, metavar="N", help="in all (10000)")
     load.add_argument("--thefts", type=int, default=0, metavar="N", help="so many covers open")
+    load.add_argument(
+        "--feed",
+        type=Path,
+        metavar="FILE",
+        help="event ids that a client of the feed sees meanwhile",
+    )
+    load.add_argument("--api", metavar="URL", help="the hub's API (from the settings), for --feed")
     score = add_command(
         group,
         "score",
@@ -88,15 +106,56 @@ def _load(settings: "Settings", arguments: argparse.Namespace) -> None:
         thefts=arguments.thefts,
         dispatched=bool(arguments.thefts and settings.dispatch.url),
     )
+    sending = run_load(load, login, rate=arguments.rate, ledger=arguments.ledger, clock=clock)
     start = time.monotonic()
-    sent = asyncio.run(
-        run_load(load, login, rate=arguments.rate, ledger=arguments.ledger, clock=clock)
-    )
+    sent = asyncio.run(_watched(sending, settings, arguments))
     took = time.monotonic() - start
     print(
         f"{arguments.messages} readings acknowledged in {took:.1f} s"
         f" ({arguments.messages / took:.0f}/s), {sent.resent} of them sent again"
     )
+
+
+async def _watched(
+    sending: "Coroutine[None, None, Sent]", settings: "Settings", arguments: argparse.Namespace
+) -> "Sent":
+    """Send, with a witness of the feed beside if one is wanted."""
+    import asyncio
+
+    from simulators.feed_witness import FeedWitness
+
+    if arguments.feed is None:
+        return await sending
+    url = arguments.api or f"http://{settings.api.host}:{settings.api.port}"
+    token = settings.api.token.get_secret_value() if settings.api.token else None
+    witness = FeedWitness(url, arguments.feed, token=token)
+    following = asyncio.create_task(witness.follow())
+    try:
+        return await _seen(sending, witness)
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+
+
+async def _seen(sending: "Coroutine[None, None, Sent]", witness: "FeedWitness") -> "Sent":
+    """Send once the witness is there, and leave it the time to hear of what came of it.
+
+    Raises:
+        StartError: There is no feed.
+    """
+    import asyncio
+
+    from core.errors import StartError
+
+    try:
+        async with asyncio.timeout(_ARRIVES_S):
+            await witness.arrived.wait()
+    except TimeoutError as error:
+        sending.close()
+        raise StartError(f"no feed at {witness.url}: name the hub's API with --api") from error
+    sent = await sending
+    await asyncio.sleep(_LINGERS_S)
+    return sent
 
 
 def _register(url: str, kind: str, devices: list[str]) -> None:

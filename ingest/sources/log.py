@@ -34,7 +34,7 @@ from nats.js.api import (
     StreamInfo,
     StreamSource,
 )
-from nats.js.errors import NotFoundError
+from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from core.errors import ConfigError, StartError
 from ingest import wire
@@ -51,6 +51,7 @@ _MQTT_STREAM: Final = "$MQTT_msgs"
 _CONSUMER: Final = "hubsrc"
 _DELIVER: Final = "hubsrc.deliver"
 _FILTER: Final = "$MQTT.msgs.hub.>"
+_PROBE: Final = "$MQTT.msgs.cityhub.probe"
 _MAX_ACK_PENDING: Final = 10_000
 _TIMEOUT_S: Final = 10.0
 _SAFE_COPIES: Final = 3
@@ -132,6 +133,30 @@ async def find_end(url: str, *, ca_file: Path | None = None) -> int:
         StartError: The server cannot be asked, or has no log.
     """
     return int((await _read_stream(url, ca_file)).state.last_seq)
+
+
+async def can_write(url: str, *, ca_file: Path | None = None) -> bool:
+    """Return whether the server can still store what devices publish.
+
+    When its disk is full it stops writing, and goes on not writing when there is room again, until
+    it is started anew. It tells by the number that it gives to a message which nobody reads and
+    which is therefore not kept: 0, or the stream is gone (measured on 2.15.1).
+
+    Raises:
+        StartError: The server cannot be asked.
+    """
+    try:
+        client = await connect(url, ca_file=ca_file)
+        try:
+            answer = await client.jetstream(timeout=_TIMEOUT_S).publish(_PROBE, b"")
+        except NoStreamResponseError:
+            return False
+        else:
+            return answer.seq > 0
+        finally:
+            await client.close()
+    except (NatsError, OSError) as error:
+        raise StartError(f"the NATS cannot be asked: {error}") from error
 
 
 async def read_fill(url: str, *, ca_file: Path | None = None) -> float:

@@ -1,5 +1,6 @@
 """``cityhub simulate load`` and ``score``: a maintainer can judge a real site."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.e2e.faults.office import open_office
 from tests.e2e.faults.site import Site, open_nats
 from tests.intake import query
 from tests.servers import Nats
@@ -31,24 +33,31 @@ def run(site: Site, nats: Nats, *arguments: str) -> "subprocess.CompletedProcess
     )
 
 
-def told(site: Site, nats: Nats) -> tuple[int, Any]:
-    done = run(site, nats, "score", str(site.ledger), "--json")
+def told(site: Site, nats: Nats, *arguments: str) -> tuple[int, Any]:
+    done = run(site, nats, "score", str(site.ledger), "--json", *arguments)
     return done.returncode, json.loads(done.stdout)
 
 
 async def test_a_site_is_loaded_and_judged_from_the_command_line(
     database: str, nats: Nats, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    site = Site(database, open_nats(nats), tmp_path, request.node)
-    with site.running(site.role()) as role:
-        done = run(
-            site, nats, "load", str(site.ledger), "--devices=5", "--messages=500", "--rate=1000"
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("500 readings acknowledged")
-        await site.settled(role, 500)
-    code, score = told(site, nats)
+    site, feed = Site(database, open_nats(nats), tmp_path, request.node), tmp_path / "witness"
+    load = ["load", str(site.ledger), "--devices=5", "--messages=500", "--rate=1000", "--thefts=2"]
+    async with open_office(database, tmp_path) as office:
+        with site.running(site.role()) as role:
+            api = f"--api={office.api_url}"
+            done = await asyncio.to_thread(run, site, nats, *load, f"--feed={feed}", api)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("500 readings acknowledged")
+            await site.settled(role, 500)
+    assert len(feed.read_text("ascii").split()) >= 4, "two alarms and their cases"
+    code, score = told(site, nats, f"--feed={feed}")
     assert (code, score["sound"], score["acked"], score["stored"]) == (0, True, 500, 500)
+    assert {verdict["letter"] for verdict in score["verdicts"]} >= set("LDOBACF")
+    ids = feed.read_text("ascii").split()
+    feed.write_text("\n".join(ids[:2] + ids[3:]), "ascii")
+    code, score = told(site, nats, f"--feed={feed}")
+    assert (code, score["sound"]) == (1, False)
     with psycopg.connect(database) as conn:
         conn.execute(
             "DELETE FROM hub.reading_manhole_cover WHERE device_no = (SELECT device_no"

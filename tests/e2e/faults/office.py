@@ -41,6 +41,7 @@ class Office:
     def __init__(self, folder: Path) -> None:
         self.journal = folder / "platform.jsonl"
         self.feed = folder / "feed"
+        self.api_url = ""
         self._platform = Platform(SECRET, Journal(self.journal), clock=SystemClock())
 
     def answer(self, order: Received) -> bytes:
@@ -80,7 +81,8 @@ async def open_office(database: str, folder: Path) -> AsyncIterator[Office]:
         page = await stack.enter_async_context(serving(pool, database, clock=clock))
         engine = run_engine(pool=pool, url=database, clock=clock, connector="webhook")
         sending = run_dispatch(pool=pool, url=database, settings=settings.dispatch, clock=clock)
-        for work in (engine, sending, office.follow(str(page.base_url))):
+        office.api_url = str(page.base_url)
+        for work in (engine, sending, office.follow(office.api_url)):
             await stack.enter_async_context(beside(work))
         yield office
 

@@ -10,13 +10,11 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from cityhub.folder import DataFolder
 from devices.secret import device_secret
 from simulators.proxy import FaultProxy, Faults, Way
 from simulators.publisher import ACCEPTED, connect_packet, publish_packet
 from tests.e2e.faults.site import Broker, Role, Site, open_mosquitto, open_nats, through
-from tests.e2e.faults.small_disk import fill, mounted
-from tests.servers import SITE_KEY, Mosquitto, Nats, open_folder
+from tests.servers import SITE_KEY, Mosquitto, Nats
 
 
 async def started(site: Site, role: Role) -> None:
@@ -232,41 +230,3 @@ async def _come(
                 await asyncio.sleep(0.2)
             finally:
                 writer.close()
-
-
-@pytest.fixture
-async def small_site(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[tuple[Site, Path]]:
-    """A site whose embedded broker keeps its log on a disk of a few megabytes, and that disk."""
-    with open_folder() as path, DataFolder(path) as folder:
-        disk = folder.server("nats")
-        with mounted("40m", disk):
-            nats = Nats(folder)
-            await nats.start()
-            try:
-                async with Site(database, open_nats(nats), tmp_path, request.node) as site:
-                    yield site, disk
-            finally:
-                await asyncio.to_thread(nats.stop)
-
-
-@pytest.mark.tier_n
-async def test_09_the_disk_of_the_broker_is_full(small_site: tuple[Site, Path]) -> None:
-    """What finds no room is not acknowledged; with room again, all goes on without a restart."""
-    site, disk = small_site
-    with site.running(site.role()) as role:
-        async with site.loaded(800):
-            await asyncio.sleep(2)
-            filler = disk / "filler"
-            fill(filler)
-            await asyncio.sleep(5)
-            acked = len(site.run().acked)
-            print("ACKED", acked, len(site.run().sent), await site.stored())
-            await asyncio.sleep(3)
-            print("ACKED", len(site.run().acked), len(site.run().sent), await site.stored())
-            filler.unlink()
-            await asyncio.sleep(5)
-            print("ACKED", len(site.run().acked), len(site.run().sent), await site.stored())
-        await site.settled(role)
-        await site.judge()

@@ -1,4 +1,4 @@
-"""Rows 1 and 3 on a whole hub: ``up`` is killed with all its servers, or its broker alone.
+"""Rows 1, 3 and 9 on a whole hub: it is killed, or its broker alone, or the log has no room.
 
 All roles are its own processes here; the platform and the witness of the feed are outside. The
 devices know nothing of it: they connect again and send what was not acknowledged.
@@ -21,6 +21,7 @@ from simulators.courier import Login
 from tests.e2e.evidence import delivered_again
 from tests.e2e.faults.office import SECRET, Office, beside
 from tests.e2e.faults.site import PATIENCE_S, Broker, Site, open_mosquitto
+from tests.e2e.faults.small_disk import fill, mounted
 from tests.e2e.hub import Up, running, wait_until_gone
 from tests.platform import open_platform
 from tests.servers import Mosquitto, is_running, open_folder
@@ -174,3 +175,37 @@ async def test_03_the_embedded_broker_killed_with_a_backlog(hub: Hub) -> None:
     await site.settled(hub)
     await site.judge()
     assert up.stop() == 0
+
+
+@pytest.fixture
+async def small_hub(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Hub, Path]]:
+    """A hub whose log lies on a disk of a few megabytes, and that disk."""
+    with open_folder() as folder:
+        with DataFolder(folder / "data") as data:
+            disk = data.server("nats")
+        with mounted("40m", disk):
+            async with open_hub(folder, request.node) as hub:
+                yield hub, disk
+
+
+@pytest.mark.tier_n
+async def test_09_the_disk_of_the_log_is_full(small_hub: tuple[Hub, Path]) -> None:
+    """What finds no room is not acknowledged; with room again all goes on, by itself."""
+    (hub, disk), told = small_hub, list[str]()
+    site, filler = hub.site, disk / "filler"
+    async with site.loaded(500):
+        await asyncio.sleep(3)
+        fill(filler)
+        async with asyncio.timeout(30):
+            while not told or "full" not in told[-1]:
+                told.append(await asyncio.to_thread(hub.up.hear))
+        acked = len(site.run().acked)
+        await asyncio.sleep(3)
+        assert len(site.run().acked) == acked, "acknowledged without room"
+        filler.unlink()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(site.run().acked) < acked + 500:
+                await asyncio.sleep(0.5)
+    await site.settled(hub)
+    await site.judge()
+    assert hub.up.stop() == 0
