@@ -92,8 +92,12 @@ class Desk:
         return {"stopped": self._stream.stop(str(request.get("id")), self._now()).describe()}
 
     def _repair(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        ended = self._stream.repair(str(request.get("device")), self._now())
-        return {"repaired": [performance.describe() for performance in ended]}
+        device_id = str(request.get("device"))
+        ended = self._stream.repair(device_id, self._now())
+        return {
+            "repaired": [performance.describe() for performance in ended],
+            "goes_on": bool(self._stream.befalling(device_id)),
+        }
 
     def _tell(self, request: Mapping[str, Any]) -> dict[str, Any]:
         del request
@@ -230,6 +234,11 @@ def stop_scene(path: Path, truth_id: str) -> dict[str, Any]:
 def repair(path: Path, device_id: str) -> list[dict[str, Any]]:
     """End all scenes at a device, feeder or gateway, as a crew does; errors as :func:`ask`."""
     return list(ask(path, {"do": "repair", "device": device_id})["repaired"])
+
+
+def goes_on(path: Path, device_id: str) -> bool:
+    """Repair a device, and return whether something befalls it that nobody can end."""
+    return bool(ask(path, {"do": "repair", "device": device_id})["goes_on"])
 
 
 def status(path: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The crew behind the stand-in platform: signs for a work order, mends the thing, reports back.
 
 It speaks to the hub as a department would, over its public API, and to the simulator as the world
-would: what a crew repairs is no longer broken. So a case of the demo comes to its verification with
-a sensor that is really back at rest.
+would: what a crew repairs is no longer broken, and where nothing can be repaired, as in a flood, it
+stands by until that is over. So a case of the demo comes to its verification with a sensor that is
+really back at rest.
 """
 
 import asyncio
 import json
 import logging
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -78,6 +80,7 @@ class Crew:
             return
         await asyncio.sleep(self.work_s)
         mended = await asyncio.to_thread(self._mend, order.device_id)
+        await asyncio.to_thread(self._stand_by, order.device_id)
         note = "现场已处置，设施恢复原状" if mended else "现场已处置"
         if not await self._act(order, "feedback", {**actor, "note": note}):
             return
@@ -96,6 +99,14 @@ class Crew:
         except CityhubError as error:
             log.warning("nothing could be mended", extra={"reason": str(error)})
             return 0
+
+    def _stand_by(self, device_id: str) -> None:
+        """Wait until what befalls a device, and cannot be mended, is over."""
+        try:
+            while self.simulator and control.goes_on(self.simulator, device_id):
+                time.sleep(_PAUSE_S)
+        except CityhubError as error:
+            log.warning("nobody knows whether it goes on", extra={"reason": str(error)})
 
     async def _act(self, order: Order, action: str, body: dict[str, Any]) -> bool:
         """Do one action on the case; try again while the hub cannot be reached."""

@@ -202,15 +202,22 @@ class Stream:
         return performance
 
     def repair(self, device_id: str, at: int) -> list[Performance]:
-        """End all scenes that a device, feeder or gateway plays in, as a crew does on site."""
-        ended = [
+        """End the scenes that a device, feeder or gateway plays in, as a crew does on site.
+
+        What no crew can end, such as a flood, goes on.
+        """
+        ended = [each for each in self.befalling(device_id) if each.scene.mendable]
+        for performance in ended:
+            self.stop(performance.truth_id, at)
+        return ended
+
+    def befalling(self, device_id: str) -> list[Performance]:
+        """Return the scenes that a device, feeder or gateway plays in."""
+        return [
             each
             for each in self.on.values()
             if device_id == each.cast.node or device_id in each.cast.devices
         ]
-        for performance in ended:
-            self.stop(performance.truth_id, at)
-        return ended
 
     def _close(self, truth_id: str, at: int) -> Sequence[Message]:
         performance = self.on.pop(truth_id, None)

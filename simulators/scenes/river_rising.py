@@ -103,4 +103,5 @@ RIVER_RISING: Final = Scene(
         {"rule": "level_ladder", "on": "device", "count": 2},
         {"rule": "offline", "on": "device"},
     ),
+    mendable=False,
 )

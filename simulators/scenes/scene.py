@@ -98,6 +98,7 @@ class Scene:
         parameters: Names and defaults.
         must: What the hub must make of it.
         must_not: What it must not make of it; never empty.
+        mendable: A crew can end it; a flood nobody can.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Scene:
     parameters: Mapping[str, float] = field(default_factory=dict)
     must: tuple[Expectation, ...] = ()
     must_not: tuple[Expectation, ...]
+    mendable: bool = True
 
     def __post_init__(self) -> None:
         if not self.must_not:

@@ -192,4 +192,5 @@ STORM_CASCADE: Final = Scene(
         {"rule": "drift", "on": "device"},
         {"rule": "payload_invalid", "on": "device"},
     ),
+    mendable=False,
 )

@@ -137,10 +137,19 @@ def test_life_begins_with_a_theft_and_never_storms() -> None:
 
     told = live(7)
     assert told[0] == f"{START + round(FIRST_S * 1e6)} cover_stolen"
-    assert {line.split()[1] for line in told} == set(SCENES)
+    assert {line.split()[1] for line in told} <= set(SCENES)  # some take days, no demo lasts so long
     assert live(7) == told
     assert live(8) != told
 
 
 def test_the_time_of_a_start_is_on_a_whole_millisecond(stream: Stream) -> None:
     assert stream.begin("cover_stolen", START + 1).start == START
+
+
+async def test_no_crew_ends_a_flood(door: Path, stream: Stream) -> None:
+    performance = stream.begin("river_rising", stream.next_at(), lasts_s=600)
+    gauge = performance.cast.node
+    assert await asyncio.to_thread(control.repair, door, gauge) == []
+    assert await asyncio.to_thread(control.goes_on, door, gauge)
+    stream.stop(performance.truth_id, stream.next_at())
+    assert not await asyncio.to_thread(control.goes_on, door, gauge)
