@@ -137,7 +137,7 @@ def test_life_begins_with_a_theft_and_never_storms() -> None:
 
     told = live(7)
     assert told[0] == f"{START + round(FIRST_S * 1e6)} cover_stolen"
-    assert {line.split()[1] for line in told} <= set(SCENES)  # some take days, no demo lasts so long
+    assert {line.split()[1] for line in told} <= set(SCENES)  # some last for days
     assert live(7) == told
     assert live(8) != told
 
