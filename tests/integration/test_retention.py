@@ -60,7 +60,7 @@ async def test_nothing_goes_that_is_not_rolled_up_yet(database: str, pool: Pool)
 
 async def test_each_level_has_a_time_of_its_own(database: str, pool: Pool) -> None:
     add_devices(database, "MH-1")
-    take(database, days(400))
+    take(database, days(400), new_days=400)
     await roll_up(pool, CLOCK)
     await drop_old(pool, CLOCK, keep(readings=100, minutes=30, hours=200))
     assert count(database, "reading_manhole_cover") == 99
