@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from analytics.stages import ongoing
 from analytics.stages.columns import Columns
 from analytics.stages.order import fresh_rows, passes
-from analytics.stages.slope_fit import SLOT_S, SLOTS, Fit, Floats, explain
+from analytics.stages.slope_fit import REMAINS, SLOT_S, SLOTS, Fit, Floats, explain
 from analytics.stages.slope_track import LAST, SlopeState, collect
 from analytics.stages.state import Rows, StatefulStage
 from core.batch import Batch, Episode, Finding
@@ -42,6 +42,7 @@ _BESIDE_OVER_TWO, _BESIDE_SHARE = 20.0, 0.005  # … and over two steps: they mu
 _BESIDE_ORANGE: Final = 10.0
 _LEAST_MM_A_DAY: Final = 1.5
 _NEED: Final = 2  # of four rows so many must agree
+_LEAST_EVEN: Final = 0.5  # mm a day
 _CALM_SLOTS: Final = 40
 _LIKELY: Final = 4.0  # two standard deviations
 _STAGES: Final = ((85.0, "临滑", "imminent"), (80.0, "加速中期", "accelerating"))
@@ -148,11 +149,14 @@ class Slope(StatefulStage[SlopeState]):
         angle = _tangent_angle(self.state.window[case.at], velocity)
         stage_zh, stage_en = next(((zh, en) for least, zh, en in _STAGES if angle >= least), _EARLY)
         lo, hi = float(said.soonest[n]), float(said.latest[n])
+        span_zh, span_en = f"{lo:g}～{hi:g} 天", f"{lo:g} to {hi:g}"
+        if hi >= REMAINS[-1]:  # no longer time is tried
+            span_zh, span_en = f"{lo:g} 天以上", f"{lo:g} or more"
         explain_it = Text(
             f"加速变形：速度 {velocity:.1f} mm/天，切线角 {angle:.0f}°（{stage_zh}），"
-            f"照此发展约 {remains:g} 天（{lo:g}～{hi:g} 天）后失稳",
+            f"照此发展约 {remains:g} 天（{span_zh}）后失稳",
             f"accelerating: {velocity:.1f} mm/d, tangent angle {angle:.0f}° ({stage_en}); about"
-            f" {remains:g} days ({lo:g} to {hi:g}) to failure if it goes on",
+            f" {remains:g} days ({span_en}) to failure if it goes on",
         )
         day_s = 86_400
         detail = {
@@ -274,10 +278,10 @@ def _tangent_angle(window: NDArray[np.float32], velocity: float) -> float:
     """Return the improved tangent angle in degrees.
 
     It is the slope of displacement over time in units of the even creep before: of the first half
-    of the window, and at least a tenth of a millimetre a day.
+    of the window, and at least half a millimetre a day: less cannot be told from standing still.
     """
     half = SLOTS // 2
     moved = window[half - LAST : half].mean(0) - window[:LAST].mean(0)
     days = (half - LAST) * SLOT_S / 86_400
-    even = max(float(np.hypot(*moved.astype(np.float64))) / days, 0.1)
+    even = max(float(np.hypot(*moved.astype(np.float64))) / days, _LEAST_EVEN)
     return float(np.degrees(np.arctan(velocity / even)))
