@@ -6,7 +6,7 @@ so that a new one joins by itself. A seat acknowledges and resets what is over, 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ from tests.lockstep import LATENCY_US, START
 HOUR_US: Final = 3_600_000_000
 GAP_H: Final = 2.0
 """Hours between the end of a short scene and the next one."""
+_TIMES: Final = 4
+"""So often a short scene is played."""
 LONG_H: Final = 12.0
 """A scene that lasts longer goes on beside the others."""
 _INTERVALS: Final = {
@@ -93,8 +95,10 @@ def week_city() -> City:
     )
 
 
-def record_week(city: City, folder: Path, *, hours: float, scenes: bool) -> Traffic:
-    """Record so many hours of the city, and write down what really happened."""
+def record_week(
+    city: City, folder: Path, *, hours: float, scenes: Collection[str] = tuple(SCENES)
+) -> Traffic:
+    """Record so many hours of the city with some scenes, and write down what really happened."""
     name = "with" if scenes else "without"
     truth = folder / f"{name}.truth.jsonl"
     file = TruthFile(truth)
@@ -102,7 +106,7 @@ def record_week(city: City, folder: Path, *, hours: float, scenes: bool) -> Traf
     file.write({"scenario": f"week {name} scenes", **span, "expect": {}})
     stream = Stream(city.devices, seed=11, start=START, truth=file)
     played, left_out = Counter[str](), dict[str, str]()
-    cues = _schedule(hours, left_out) if scenes else []
+    cues = _schedule([SCENES[each] for each in scenes], hours, left_out)
     path = folder / f"{name}.rec"
     end = START + round(hours * HOUR_US)
     with RecordingWriter(path) as recording:
@@ -123,7 +127,9 @@ def record_week(city: City, folder: Path, *, hours: float, scenes: bool) -> Traf
     return Traffic(path, truth, recording.count, played, left_out)
 
 
-def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]:
+def _schedule(
+    scenes: Sequence[Scene], hours: float, left_out: dict[str, str]
+) -> list[tuple[int, Scene]]:
     """Return when each scene begins: long ones early, short ones one after another till the end.
 
     Detectors learn for a day first, or a quarter of a shorter run.
@@ -131,7 +137,7 @@ def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]
     first, last = min(24.0, hours / 4), hours - GAP_H
     cues: list[tuple[int, Scene]] = []
     short: list[Scene] = []
-    for scene in SCENES.values():
+    for scene in scenes:
         lasts = _lasts(scene) / 3600
         if lasts > last - first:
             left_out[scene.name] = f"it lasts {lasts:.0f} h"
@@ -139,16 +145,14 @@ def _schedule(hours: float, left_out: dict[str, str]) -> list[tuple[int, Scene]]
             cues.append((START + round(first * HOUR_US), scene))
         else:
             short.append(scene)
-    at, n = first + 1.0, 0
+    at = first + 1.0
     chance = generator(11, "week", "city", "order")
-    while short:
-        round_of = [short[i] for i in chance.permutation(len(short))]
-        scene = round_of[0] if n >= len(short) else short[n]
-        if at + _lasts(scene) / 3600 > last:
-            break
-        cues.append((START + round(at * HOUR_US), scene))
-        at += _lasts(scene) / 3600 + GAP_H
-        n += 1
+    for _ in range(_TIMES):
+        for place in chance.permutation(len(short)):
+            scene = short[place]
+            if at + _lasts(scene) / 3600 <= last:
+                cues.append((START + round(at * HOUR_US), scene))
+                at += _lasts(scene) / 3600 + GAP_H
     return sorted(cues, key=lambda cue: cue[0])
 
 
