@@ -128,7 +128,7 @@ WATER_GAUGE: Final = DeviceKind(
         AlarmRule(
             "level_ladder",
             Text("水位超限", "Water level"),
-            Severity.ORANGE,
+            Severity.BLUE,
             off_delay_s=1800,
             class_code="0492",
             category="event",
