@@ -172,7 +172,7 @@ STREET_LAMP: Final = DeviceKind(
             clear_margin=4,
             clear_hold=2,
         ),
-        Unusual(full=("power",)),
+        Unusual(lite=("power",)),
     ),
     rules=(
         *CARE_RULES,
