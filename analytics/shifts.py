@@ -24,7 +24,8 @@ _BAD: Final = int(Quality.NO_FIX | Quality.OUT_OF_RANGE | Quality.CLOCK_SUSPECT)
 
 SELECT_PLANS: Final = """
 SELECT p.plan_code, p.work, p.segments, p.weekdays, p.begins, p.ends,
-       greatest(p.valid_from, '1970-01-01'), least(p.valid_to, '9000-01-01'), d.device_no, d.device_id, d.kind
+       greatest(p.valid_from, '1970-01-01'), least(p.valid_to, '9000-01-01'),
+       d.device_no, d.device_id, d.kind
   FROM hub.work_plan p JOIN hub.device d USING (device_id)
  WHERE d.state = 'active' AND p.valid_to > %(since)s AND p.valid_from <= %(now)s
  ORDER BY p.plan_code
