@@ -52,16 +52,18 @@ class ReadingTables:
         """Put readings straight into their tables, those of all kinds with one question.
 
         Each wait for the server gives the interpreter to another thread, which may keep it for a
-        while. So there is one wait a kind, for what the server says to its last row.
+        while. So there is one wait a kind, for what the server says to its last row. All is packed
+        beforehand: a server that waits for rows knows no time limit, and holds the fence.
 
         Raises:
             psycopg.errors.UniqueViolation: One of them is there already.
         """
         if not blocks:
             return
+        packed = [rows.pack(self._packers[rows.kind.name]) for rows in blocks]
         _ask(conn, b"; ".join(self._copies[rows.kind.name] for rows in blocks))
-        for rows in blocks:
-            _send(conn, rows.pack(self._packers[rows.kind.name]))
+        for block in packed:
+            _send(conn, block)
 
     def merge(self, conn: Connection, rows: Rows, some: NDArray[np.intp]) -> int:
         """Put some readings into their table; return how many were not there yet."""
@@ -73,8 +75,9 @@ class ReadingTables:
                 sql.Identifier(f"stage_{rows.kind.name}"), table
             )
         )
+        packed = rows.pack(packer, some)
         _ask(conn, _copy_statement(stage, packer))
-        _send(conn, rows.pack(packer, some))
+        _send(conn, packed)
         cursor = conn.execute(
             sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
                 table, packer.columns, packer.columns, stage
