@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alerts.dispatch import run_dispatch
-from alerts.engine import run_engine
+from alerts.engine import run_engine, step
 from core.clock import SystemClock
 from core.db import open_pool
 from core.settings import load_settings
@@ -27,6 +27,10 @@ from tests.serving import serving
 SECRET: Final = "shared with the platform"
 _ISSUED: Final = """
 SELECT count(*) FROM hub.outbox WHERE message_type LIKE '%%issued%%' AND state = 'delivered'
+"""
+_RAISED: Final = """
+SELECT device_id, rule_id, a.audience FROM hub.alarm a JOIN hub.device USING (device_no)
+ ORDER BY 1, 2
 """
 _NEWEST: Final = "SELECT coalesce(max(event_id), 0) FROM hub.event_log"
 
@@ -97,3 +101,14 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def raise_alarms(database: str) -> list[tuple[str, str, str]]:
+    """Let the engine read all findings; return device, rule and audience of each alarm."""
+    async with open_pool(database, 2, name="test") as pool:
+        while await step(pool, SystemClock(), None):
+            pass
+    return [
+        (device, rule, audience)
+        for device, rule, audience in await asyncio.to_thread(query, database, _RAISED)
+    ]

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from alerts.engine import step
-from core.db import open_pool
 from core.model import Quality
 from devices.native import encode_event
 from simulators.footprint import footprint
 from simulators.load import Load, run_load
 from simulators.publisher import Publication, Publisher
 from simulators.run_ledger import Key
+from tests.e2e.faults.office import raise_alarms
 from tests.e2e.faults.site import Site
 from tests.intake import COVER, SECOND, cover
 from tests.malformed import BROKEN_RECORDS
@@ -22,20 +21,6 @@ Sent = tuple[str, bytes, Key | None]
 
 HOUR = 3600 * SECOND
 YEAR = 8766 * HOUR
-
-
-async def raise_alarms(site: Site) -> list[tuple[str, str, str]]:
-    """Let the engine read all findings; return device, rule and audience of each alarm."""
-    async with open_pool(site.database, 2, name="test") as pool:
-        while await step(pool, site.clock, None):
-            pass
-    return [
-        (device, rule, audience)
-        for device, rule, audience in await site.ask(
-            "SELECT device_id, rule_id, a.audience FROM hub.alarm a"
-            " JOIN hub.device USING (device_no) ORDER BY 1, 2"
-        )
-    ]
 
 
 @pytest.mark.tier_p
@@ -78,7 +63,7 @@ async def test_12_clocks_are_off_by_eight_hours_by_ten_years_or_stand_at_1970(
     )
     assert [row[4] for row in rows if row[3]] == [True] * 5, "a device's own time is not kept"
     assert rows[2][5], "the receive time of a late row is not kept"
-    alarms = await raise_alarms(site)
+    alarms = await raise_alarms(site.database)
     assert alarms == [(f"MH-{n}", "clock_wrong", "maintenance") for n in (1, 3, 4, 5, 6)]
     skews = await site.ask(
         "SELECT skew_s FROM hub.device_seen JOIN hub.device USING (device_no) ORDER BY device_id"
@@ -113,7 +98,7 @@ async def test_13_duplicates_times_three_late_by_a_day_and_shuffled(site: Site) 
         async with asyncio.timeout(20):
             while await site.duplicates() < 2 * 800:
                 await asyncio.sleep(0.1)
-        assert await raise_alarms(site) == [("MH-0", "cover_open", "city")]
+        assert await raise_alarms(site.database) == [("MH-0", "cover_open", "city")]
         site.expect("MH-0", "cover_open")
         await site.judge()
     assert await site.stored() == 800
@@ -217,7 +202,7 @@ async def test_16_one_device_sends_5000_a_second_beside_quiet_ones(nats_site: Si
         await site.settled(role)
         await site.judge()
     assert max(delays) < 2.0, f"others waited {max(delays):.1f} s"
-    assert await raise_alarms(site) == [("MH-0", "chatty", "maintenance")]
+    assert await raise_alarms(site.database) == [("MH-0", "chatty", "maintenance")]
 
 
 _QUIET = "SELECT count(*) FROM hub.reading_manhole_cover WHERE device_no > 1 AND seq = %s"
