@@ -56,7 +56,7 @@ class Expectation:
     Attributes:
         truth_id: Because of which cause.
         cause: What kind of cause.
-        device_id: On which device or node.
+        devices: On one of these devices, or on this node.
         rule_id: By which rule.
         severity: At least so grave; None: whatever.
         start: When the cause began.
@@ -68,7 +68,7 @@ class Expectation:
 
     truth_id: str
     cause: str
-    device_id: str
+    devices: tuple[str, ...]
     rule_id: str
     severity: Severity | None
     start: datetime
@@ -236,24 +236,28 @@ class _Cause:
         )
 
     def expectations(self) -> Iterable[Expectation]:
-        """Yield what had to be raised, once a device or node, and as often as ``count`` says."""
+        """Yield what had to be raised: once a device or node, or ``count`` times in all.
+
+        A ``count`` of one is once a device: of a scene that befalls several, each must be told.
+        """
         line = self.line
         for must in line.get("must", ()):
             on_node = must.get("on", "device") == "node"
             severity = must.get("severity")
-            for target in [line["node"]] if on_node else line["devices"]:
-                for _ in range(int(must.get("count", 1))):
-                    yield Expectation(
-                        truth_id=line["truth_id"],
-                        cause=line["cause"],
-                        device_id=target,
-                        rule_id=must["rule"],
-                        severity=Severity[severity.upper()] if severity else None,
-                        start=self.start,
-                        opens=self.opens,
-                        closes=self.closes,
-                        within_s=must.get("within_s"),
-                    )
+            targets, count = [line["node"]] if on_node else line["devices"], must.get("count", 1)
+            whom = [(each,) for each in targets] if count == 1 else [tuple(targets)] * int(count)
+            for devices in whom:
+                yield Expectation(
+                    truth_id=line["truth_id"],
+                    cause=line["cause"],
+                    devices=devices,
+                    rule_id=must["rule"],
+                    severity=Severity[severity.upper()] if severity else None,
+                    start=self.start,
+                    opens=self.opens,
+                    closes=self.closes,
+                    within_s=must.get("within_s"),
+                )
 
     def holds(self, alarm: Raised) -> bool:
         """Return whether an alarm is on one of its devices, in its time."""
@@ -282,7 +286,8 @@ def _outcome(alarm: Raised, expected: Sequence[Expectation], causes: Sequence[_C
     meant = [
         each
         for each in expected
-        if (each.device_id, each.rule_id) == (alarm.device_id, alarm.rule_id)
+        if alarm.device_id in each.devices
+        and alarm.rule_id == each.rule_id
         and each.opens <= alarm.started_at <= each.closes
     ]
     holding = [cause for cause in causes if cause.holds(alarm)]

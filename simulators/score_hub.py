@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +89,7 @@ def score_hub(
         findings=found[0] if found else 0,
         intervals={name: own or _slowest(kind) for name, kind, own in devices},
         allowed_s=allowed_s,
-        bounds={**(scenario.get("expect") or MET), **(bounds or {})},
+        bounds={**scenario.get("expect", MET), **(bounds or {})},
     )
 
 
@@ -124,7 +124,7 @@ def describe(score: Score) -> dict[str, Any]:
             {
                 "truth_id": each.truth_id,
                 "cause": each.cause,
-                "device": each.device_id,
+                "devices": list(each.devices),
                 "rule": each.rule_id,
                 "delay_s": each.delay_s,
                 "verdict": each.failing or "met",
@@ -161,7 +161,7 @@ def tabulate(score: Score) -> str:
             lines.append("")
     lines += [f"{name:<28} {_cell(value)}" for name, value in score.figures().items()]
     lines += [
-        f"{each.failing:<9} {each.truth_id} {each.cause}: {each.rule_id} on {each.device_id}"
+        f"{each.failing:<9} {each.truth_id} {each.cause}: {each.rule_id} on {_few(each.devices)}"
         for each in score.expectations
         if each.failing
     ]
@@ -178,6 +178,10 @@ def tabulate(score: Score) -> str:
 def write_json(score: Score) -> str:
     """Return :func:`describe` as text."""
     return json.dumps(describe(score), ensure_ascii=False)
+
+
+def _few(devices: Sequence[str]) -> str:
+    return devices[0] if len(devices) == 1 else f"one of {len(devices)} devices"
 
 
 def _cell(value: float) -> str:

@@ -39,6 +39,8 @@ from tests.week import (
 
 AT_ONCE = ("cover_stolen", "river_rising", "feeder_outage")
 """Scenes that detectors find without having learnt."""
+STEP_S = 50.0
+"""The sweep takes passes a minute apart for an outage of the hub, and calls nobody silent then."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,8 @@ async def test_a_few_scenes_are_found_and_a_restart_changes_nothing(
     traffic = record_week(city, tmp_path, hours=8, scenes=AT_ONCE)
     settle(database, city, tmp_path)
     second = further_database()
-    await take(database, traffic, step_s=300, restarts=[])
-    await take(second, traffic, step_s=300, restarts=[START + 4 * HOUR_US + LATENCY_US])
+    await take(database, traffic, step_s=STEP_S, restarts=[])
+    await take(second, traffic, step_s=STEP_S, restarts=[START + 4 * HOUR_US + LATENCY_US])
     score = judged(database, traffic)
     assert score.expectations
     assert [each for each in score.expectations if each.failing] == [], tabulate(score)
@@ -114,9 +116,9 @@ async def test_a_week_with_scenes_and_without(
     restarted, quiet = further_database(), further_database()
     traffic = record_week(city, tmp_path, hours=hours)
     still = record_week(city, tmp_path, hours=hours, scenes=())
-    await take(database, traffic, step_s=300, restarts=[])
-    await take(restarted, traffic, step_s=120, restarts=[START + 84 * HOUR_US + LATENCY_US])
-    await take(quiet, still, step_s=600, restarts=[])
+    await take(database, traffic, step_s=STEP_S, restarts=[])
+    await take(restarted, traffic, step_s=STEP_S, restarts=[START + 84 * HOUR_US + LATENCY_US])
+    await take(quiet, still, step_s=STEP_S, restarts=[])
     score, calm = judged(database, traffic), judged(quiet, still)
     rate, by = findings_per_device_day(quiet, hours)
     with capsys.disabled():

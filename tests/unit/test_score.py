@@ -48,7 +48,7 @@ def scored(alarms: list[Raised], **more: Any) -> Score:
 
 def answer(expected: Expectation, after_s: float = 20.0) -> Raised:
     return Raised(
-        device_id=expected.device_id,
+        device_id=expected.devices[0],
         rule_id=expected.rule_id,
         detector="limits",
         severity=expected.severity or Severity.YELLOW,
@@ -94,7 +94,7 @@ def test_a_hub_that_always_alarms_has_next_to_no_precision() -> None:
         )
         for hour in range(int(24 * DAYS))
         for at in [START + timedelta(hours=hour)]
-        for device in [*DEVICES, *(each.device_id for each in scored([]).expectations)]
+        for device in [*DEVICES, *(each.devices[0] for each in scored([]).expectations)]
         for rule in ("cover_open", "offline", "level_ladder")
     ]
     figures = scored(always).figures()
