@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from analytics.backtest.history import Outcome, Span
     from analytics.backtest.labels import Label
     from analytics.backtest.spells import Spell
@@ -71,6 +72,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(settings: "Settings", arguments: argparse.Namespace) -> int:
     """Run the back-test over stored readings, and print it."""
+    from zoneinfo import ZoneInfo
+
     from analytics.backtest.history import run_history
     from cityhub.access import connect
     from core.errors import ConfigError
@@ -97,7 +100,7 @@ def run(settings: "Settings", arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _span(arguments: argparse.Namespace, zone: ZoneInfo) -> "Span":
+def _span(arguments: argparse.Namespace, zone: "ZoneInfo") -> "Span":
     from analytics.backtest.history import Span
     from devices import KINDS
 
@@ -181,7 +184,7 @@ def _marks(
 
 
 def _report(
-    span: "Span", outcomes: Sequence["Outcome"], registry: "Registry", zone: ZoneInfo
+    span: "Span", outcomes: Sequence["Outcome"], registry: "Registry", zone: "ZoneInfo"
 ) -> dict[str, Any]:
     from analytics.backtest.spells import missing
 
@@ -222,14 +225,14 @@ def _report(
     return told
 
 
-def _shift(spell: "Spell", zone: ZoneInfo) -> tuple[str, int]:
+def _shift(spell: "Spell", zone: "ZoneInfo") -> tuple[str, int]:
     from core.model import from_micros
 
     at = from_micros(spell.opened).astimezone(zone)
     return at.date().isoformat(), at.hour // _SHIFT_H * _SHIFT_H
 
 
-def _shifts(span: "Span", zone: ZoneInfo) -> list[tuple[str, int]]:
+def _shifts(span: "Span", zone: "ZoneInfo") -> list[tuple[str, int]]:
     day = span.start.astimezone(zone).date()
     last = (span.end - timedelta(microseconds=1)).astimezone(zone).date()
     found = []
@@ -239,7 +242,7 @@ def _shifts(span: "Span", zone: ZoneInfo) -> list[tuple[str, int]]:
     return found
 
 
-def _line(spell: "Spell", registry: "Registry", zone: ZoneInfo) -> dict[str, Any]:
+def _line(spell: "Spell", registry: "Registry", zone: "ZoneInfo") -> dict[str, Any]:
     from core.model import from_micros
 
     return {

@@ -58,4 +58,3 @@ def seat(context: BrowserContext, up: Up) -> Iterator[Seat]:
     sat = Seat(context, up)
     yield sat
     sat.must_be_clean()
-
