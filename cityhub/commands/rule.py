@@ -1,7 +1,6 @@
 """``cityhub rule``: what holds where, who changed it, and changing it."""
 
 import argparse
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -256,6 +255,8 @@ async def _book(pool: "Pool") -> "Rulebook":
 
 
 def _run(settings: "Settings", act: Callable[["Pool"], Awaitable[T]]) -> T:
+    import asyncio
+
     from cityhub.access import database_url
     from core.db import open_pool
 
