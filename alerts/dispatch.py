@@ -8,10 +8,9 @@ message at a time probes it.
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
-from typing import Any, Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from alerts.connectors import webhook
 from alerts.outbox import LEASE_S, Message, bury, lease, mark_delivered, pause, put_off
@@ -39,8 +38,8 @@ TRIP: Final = 5
 class Connector(Protocol):
     """A way out to another system."""
 
-    async def deliver(self, key: str, payload: Mapping[str, Any]) -> str | None:
-        """Deliver a CloudEvent under its key; return the other side's number for it.
+    async def deliver(self, message: Message) -> str | None:
+        """Deliver a message under its key; return the other side's number for it.
 
         Raises:
             DispatchFailedError: Not this time.
@@ -157,7 +156,7 @@ class Dispatcher:
     async def _deliver(self, message: Message) -> None:
         passing("dispatch.before_send")
         try:
-            external_id = await self._connector.deliver(message.key, message.payload)
+            external_id = await self._connector.deliver(message)
         except DispatchRefusedError as error:
             self._heard()
             await self._bury(message, str(error))

@@ -149,9 +149,7 @@ async def tell(
     office: Office,
     now: datetime,
 ) -> None:
-    """Queue a message about a case, where a platform is connected."""
-    if office.connector is None:
-        return
+    """Queue a message about a case, for the platform and the receivers that take it."""
     name = await _department(conn, case.handling_dept)
     body = compose(message_type, case, order, evidence, name, office=office, at=now)
     await enqueue(conn, office.connector, case.case_no, message_type, body, at=now)

@@ -3,6 +3,7 @@
 The event's ``id`` is the outbox's idempotency key and is put in when it is sent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,19 @@ ISSUED: Final = "cn.cityhub.work_order.issued"
 CANCELLED: Final = "cn.cityhub.work_order.cancelled"
 REWORK: Final = "cn.cityhub.work_order.rework"
 CLOSED: Final = "cn.cityhub.case.closed"
+MAIN: Final = frozenset({ISSUED, CANCELLED, REWORK, CLOSED})
+"""What every receiver is told that does not say otherwise."""
+
+STEPS: Final[Mapping[str, str]] = {
+    "reported": "cn.cityhub.case.reported",
+    "verify_requested": "cn.cityhub.case.verify_requested",
+    "accepted": "cn.cityhub.case.accepted",
+    "rejected": "cn.cityhub.case.rejected",
+    "filed": "cn.cityhub.case.filed",
+    "feedback_given": "cn.cityhub.work_order.fed_back",
+    "verifying": "cn.cityhub.case.verifying",
+}
+"""Moves of a case that only receivers are told of who ask for them, such as the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ def compose(
             "case_no": case.case_no,
             "state": case.state.value,
             "severity": case.severity.name.lower(),
+            "source": case.source,
             "category": case.category,
             "class_code": case.class_code,
             "title": _text(evidence.rule.label) if evidence else None,
@@ -83,6 +98,18 @@ def compose(
                 "on_site_due_at": _time(order.on_site_due_at if order else None),
                 "handle_due_at": _time(case.handle_due_2 or case.handle_due_at),
             },
+            "times": {
+                name: _time(getattr(case, name))
+                for name in (
+                    "reported_at",
+                    "accepted_at",
+                    "filed_at",
+                    "dispatched_at",
+                    "feedback_at",
+                    "closed_at",
+                )
+            },
+            "close_reason": case.close_reason,
             "order": None
             if order is None
             else {
@@ -90,6 +117,7 @@ def compose(
                 "state": order.state.value,
                 "issued_at": _time(order.issued_at),
                 "instruction": order.instruction,
+                "feedback": order.feedback,
                 "return_reason": order.return_reason,
             },
             "verification": None

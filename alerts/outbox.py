@@ -4,7 +4,7 @@ Messages of one case leave strictly in order; a case whose message is dead waits
 holds up no other case. A lease keeps two dispatchers apart; one that died gives it up by the clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final
@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from alerts.journal import Entry, append
+from alerts.message import MAIN
 from alerts.rows import select
 from core.db import Connection, Pool, transaction
 from core.errors import ConflictError, NotFoundError
@@ -22,11 +23,31 @@ FIRST_RETRY_S: Final = 5.0
 LAST_RETRY_S: Final = 900.0
 LEASE_S: Final = 60.0
 
+NULL: Final = "null"
+"""Where drills go: it is in no one's hands, so nothing leaves the hub."""
+
+DRILL_TENANT: Final = 2
+"""The tenant of drills; no receiver is told of its cases."""
+
 _ADD: Final = """
-INSERT INTO hub.outbox (connector, case_no, seq, message_type, payload, created_at, due_at)
-SELECT %(connector)s, %(case_no)s, coalesce(max(seq), 0) + 1, %(type)s, %(payload)s, %(at)s, %(at)s
-  FROM hub.outbox WHERE connector = %(connector)s AND case_no = %(case_no)s
+INSERT INTO hub.outbox
+       (connector, tenant_id, case_no, seq, message_type, payload, created_at, due_at)
+SELECT out.name, c.tenant_id, %(case_no)s,
+       coalesce((SELECT max(seq) FROM hub.outbox AS o
+                  WHERE o.connector = out.name AND o.case_no = %(case_no)s), 0) + 1,
+       %(type)s, %(payload)s, %(at)s, %(at)s
+  FROM hub.case AS c,
+       LATERAL (SELECT %(null)s::text WHERE c.tenant_id = %(drill)s
+                UNION
+                SELECT %(connector)s::text
+                 WHERE c.tenant_id <> %(drill)s AND %(connector)s::text IS NOT NULL AND %(main)s
+                UNION
+                SELECT r.name FROM hub.receiver AS r
+                 WHERE c.tenant_id <> %(drill)s AND NOT r.disabled AND %(type)s = ANY (r.takes)
+                   AND (r.least IS NULL OR c.severity >= r.least)) AS out (name)
+ WHERE c.case_no = %(case_no)s
 """
+_HEARD: Final = "SELECT EXISTS (SELECT 1 FROM hub.receiver WHERE NOT disabled AND %s = ANY (takes))"
 _LEASE: Final = sql.SQL("""
 UPDATE hub.outbox AS o
    SET state = 'sending', leased_until = %(until)s, attempts = attempts + 1,
@@ -41,7 +62,13 @@ UPDATE hub.outbox AS o
          ORDER BY due_at, outbox_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS due
  WHERE o.outbox_id = due.outbox_id
 RETURNING o.outbox_id, o.case_no, o.key, o.message_type, o.payload, o.attempts, o.created_at,
-          o.first_tried_at
+          o.first_tried_at,
+          coalesce((SELECT jsonb_agg(jsonb_build_object('key', e.key, 'time', e.payload->>'time',
+                                                        'external_id', e.external_id)
+                                     ORDER BY e.seq)
+                      FROM hub.outbox AS e
+                     WHERE e.connector = o.connector AND e.case_no = o.case_no
+                       AND e.seq < o.seq), '[]') AS earlier
 """)
 _DELIVERED: Final = """
 UPDATE hub.outbox SET state = 'delivered', delivered_at = %s, leased_until = NULL, external_id = %s,
@@ -78,6 +105,8 @@ class Message:
         attempts: How many attempts there were, this one included.
         created_at: When it was queued.
         first_tried_at: When it was first tried; giving up counts from here.
+        earlier: What this receiver was told of the case before: ``key``, ``time`` and
+            ``external_id`` of each.
     """
 
     outbox_id: int
@@ -88,28 +117,47 @@ class Message:
     attempts: int
     created_at: datetime
     first_tried_at: datetime
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The CloudEvent, complete."""
+        return {"id": self.key, **self.payload}
 
 
 async def enqueue(
     conn: Connection,
-    connector: str,
+    connector: str | None,
     case_no: str,
     message_type: str,
     payload: dict[str, Any],
     *,
     at: datetime,
 ) -> None:
-    """Queue a message in the transaction of the change it tells of; the case is locked or new."""
+    """Queue a message in the transaction of the change it tells of; the case is locked or new.
+
+    It goes to the connector, and to every receiver that takes messages of this type and severity;
+    of a drill, only to the null connector.
+    """
     await conn.execute(
         _ADD,
         {
             "connector": connector,
+            "main": message_type in MAIN,
+            "null": NULL,
+            "drill": DRILL_TENANT,
             "case_no": case_no,
             "type": message_type,
             "payload": Jsonb(payload),
             "at": at,
         },
     )
+
+
+async def is_heard(conn: Connection, message_type: str) -> bool:
+    """Return whether any receiver takes messages of this type."""
+    row = await (await conn.execute(_HEARD, [message_type])).fetchone()
+    return bool(row and row[0])
 
 
 async def lease(pool: Pool, connector: str, now: datetime, limit: int) -> list[Message]:
