@@ -16,6 +16,8 @@ from core.model import Severity, Text
 
 REWORK_SHARE: Final = 0.5
 """Share of the limit of handling that a rework gets; ours."""
+WATCH: Final = timedelta(hours=72)
+"""So long after closing a case is watched for recurrence (复发); ours."""
 
 
 class CaseState(StrEnum):
@@ -106,7 +108,11 @@ STATE_TEXT: Final[Mapping[CaseState, Text]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A case; each attribute is the column of ``hub.case`` of the same name."""
+    """A case; each attribute is the column of ``hub.case`` of the same name.
+
+    ``look_at`` is when the hub looks at it again by itself: at its sensors after feedback, and at
+    the end of the watch after closing.
+    """
 
     case_no: str
     source: str = "sensor"
@@ -146,6 +152,8 @@ class Case:
     verify_result: str | None = None
     close_reason: str | None = None
     merged_into: str | None = None
+    evaluated_at: datetime | None = None
+    look_at: datetime | None = None
     incident_id: int | None = None
     auto_dispatched: bool = False
     version: int = 1
@@ -277,6 +285,7 @@ def close(case: Case, actor: str, now: datetime, method: str) -> tuple[Case, Mov
         verify_result="passed",
         closed_at=now,
         first_closed_at=case.first_closed_at or now,
+        look_at=now + WATCH,
         close_reason="self_recovered" if case.feedback_at is None else "handled",
     )
 
@@ -299,8 +308,53 @@ def rework(case: Case, actor: str, note: str, now: datetime, method: str) -> tup
         verify_method=method,
         verify_result="failed",
         rework_count=case.rework_count + 1,
+        look_at=None,
         handle_due_2=now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
     )
+
+
+def feed_back(case: Case, note: str, now: datetime) -> tuple[Case, Move]:
+    """Report the work done (反馈); the hub looks at the sensors from now on.
+
+    Raises:
+        ConflictError: Nobody has it to handle.
+    """
+    return move(
+        case, "feedback_given", reason=note, feedback_at=now, look_at=now, verify_result=None
+    )
+
+
+def recur(case: Case, reason: str, now: datetime) -> tuple[Case, Move]:
+    """Reopen a closed case whose trouble is back within the watch (复发); its first closing stays.
+
+    Raises:
+        ConflictError: It is not closed, nobody ever had it to handle, or the watch is over.
+    """
+    if case.handling_dept is None or case.closed_at is None or now >= case.closed_at + WATCH:
+        raise ConflictError(Text("不在复发观察期内", "it is watched for recurrence no more"))
+    return move(
+        case,
+        "recurred",
+        reason=reason,
+        recurrence_count=case.recurrence_count + 1,
+        look_at=None,
+        closed_at=None,
+        verified_at=None,
+        verify_result=None,
+        feedback_at=None,
+        handle_due_2=now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
+    )
+
+
+def evaluate(case: Case, now: datetime) -> tuple[Case, Move]:
+    """Let a closed case rest for good once its watch is over (评价).
+
+    Raises:
+        ConflictError: It is not closed, or still watched.
+    """
+    if case.closed_at is None or now < case.closed_at + WATCH:
+        raise ConflictError(Text("复发观察期未结束", "it is still watched for recurrence"))
+    return move(case, "evaluated", evaluated_at=now, look_at=None)
 
 
 def move_order(order: Order, action: str, **facts: Any) -> tuple[Order, Move]:

@@ -9,12 +9,14 @@ from alerts import alarm as alarms
 from alerts import case as cases
 from alerts.audit import Act, acting, check_version
 from alerts.case import CaseState
+from alerts.closing import begin_verifying, close, rework
+from alerts.curve import sealed
 from alerts.dossier import Dossier
 from alerts.filing import issue_order, tell
-from alerts.message import CANCELLED, CLOSED, REWORK
+from alerts.message import CANCELLED
 from alerts.outbox import resend
 from alerts.staff import Outcome, Staff, act_of
-from alerts.verification import check_recovered, judge
+from alerts.verification import judge
 from core.errors import ConflictError, NotFoundError
 from core.model import Text
 
@@ -76,7 +78,7 @@ class CaseActions(Staff):
             if not note.strip():
                 raise ConflictError(Text("请填写处置情况", "feedback needs a note on the work"))
             now = dossier.now
-            moved = cases.move(dossier.case, "feedback_given", reason=note, feedback_at=now)
+            moved = cases.feed_back(dossier.case, note, now)
             dossier.order_moved(
                 cases.move_order(_order(dossier), "done", done_at=now, feedback=note)
             )
@@ -122,14 +124,14 @@ class CaseActions(Staff):
         act = act_of(actor, "verify", "case", case_no, passed=passed, note=note)
         async with self._on_case(act, version) as dossier:
             if dossier.case.state is not CaseState.VERIFYING:
-                _begin_verifying(dossier)
+                begin_verifying(dossier)
             verdict = judge(dossier.evidence, dossier.now, passed=passed)
             record = {"at": dossier.now.isoformat(), "actor": actor, "passed": passed, "note": note}
-            await dossier.add_evidence(record | verdict.record)
+            await dossier.add_evidence(sealed(record | verdict.record))
             if passed:
-                await self._close(dossier, verdict.method, verdict.trusted)
+                await close(dossier, self._office, verdict.method, verdict.trusted)
             else:
-                await self._rework(dossier, verdict.method, note)
+                await rework(dossier, self._office, verdict.method, note)
             return await _done(dossier)
 
     async def resend(self, outbox_id: int, *, actor: str) -> int:
@@ -137,45 +139,6 @@ class CaseActions(Staff):
         act = act_of(actor, "resend", "outbox", outbox_id)
         async with acting(self._pool, act, self._clock.now()) as conn:
             return await resend(conn, outbox_id, actor=actor, now=self._clock.now())
-
-    async def _close(self, dossier: Dossier, method: str, trusted: frozenset[int]) -> None:
-        dossier.moved(cases.close(dossier.case, dossier.actor, dossier.now, method))
-        for item in dossier.evidence:
-            verified = alarms.verify(
-                item.alarm,
-                dossier.actor,
-                dossier.now,
-                trusted=item.alarm.alarm_id in trusted,
-            )
-            dossier.alarm_changed(item, *verified)
-        await tell(
-            dossier.conn,
-            CLOSED,
-            dossier.case,
-            dossier.order,
-            dossier.first,
-            office=self._office,
-            now=dossier.now,
-        )
-
-    async def _rework(self, dossier: Dossier, method: str, note: str) -> None:
-        again = cases.rework(dossier.case, dossier.actor, note, dossier.now, method)
-        order = await issue_order(
-            dossier.conn,
-            again[0],
-            dossier.first,
-            self._office,
-            dossier.now,
-            message_type=REWORK,
-            due_at=again[0].handle_due_2,
-            instruction=note,
-        )
-        await dossier.replace_order(order)
-        handler = dossier.case.handler
-        dossier.order_moved(
-            cases.move_order(order, "signed", handler=handler, signed_at=dossier.now)
-        )
-        dossier.moved(again)
 
     @asynccontextmanager
     async def _on_case(self, act: Act, version: int | None) -> AsyncIterator[Dossier]:
@@ -190,17 +153,6 @@ def _order(dossier: Dossier) -> cases.Order:
     if dossier.order is None:
         raise ConflictError(Text("尚无任务单", "there is no work order yet"))
     return dossier.order
-
-
-def _begin_verifying(dossier: Dossier) -> None:
-    """Go to verification: after feedback, or because the sensor recovered by itself (自行恢复)."""
-    if dossier.case.state in cases.MOVES["self_recovered"][0]:
-        check_recovered(dossier.case, dossier.evidence)
-        if dossier.order and dossier.order.state in cases.ORDER_MOVES["cancelled"][0]:
-            dossier.order_moved(cases.move_order(dossier.order, "cancelled"))
-        dossier.moved(cases.move(dossier.case, "self_recovered"))
-    else:
-        dossier.moved(cases.move(dossier.case, "verifying"))
 
 
 async def _done(dossier: Dossier) -> Outcome:

@@ -125,6 +125,15 @@ class Dossier:
             alarm_entry(event, replace(item, alarm=alarm), self.actor) for event in events
         ]
 
+    def remark(self, result: str, reason: str) -> None:
+        """Write down how far the verification is, while the case stays where it is."""
+        case = replace(self.case, verify_result=result)
+        self.moved((case, Move(result, case.state, case.state, reason)))
+
+    def look_again(self, at: datetime | None) -> None:
+        """Say when the hub looks at the case again; nobody's version goes stale by that."""
+        self.case = replace(self.case, look_at=at)
+
     async def add_evidence(self, record: dict[str, Any]) -> None:
         """Keep a record of a verification with the case."""
         await self.conn.execute(_EVIDENCE, [Jsonb([record]), self.case.case_no])
@@ -133,7 +142,7 @@ class Dossier:
         """Write all that changed, then the log, as the last act of the transaction.
 
         Returns:
-            The id of the last event.
+            The id of the last event; 0: nothing was to be told.
         """
         case, order, alarms = self._stored
         for key, alarm in self.alarms.items():
@@ -141,7 +150,7 @@ class Dossier:
         await update(self.conn, "case", "case_no", case, self.case)
         if order is not None and self.order is not None and order.order_no == self.order.order_no:
             await update(self.conn, "work_order", "order_no", order, self.order)
-        return (await append(self.conn, self.entries, self.now))[-1]
+        return max(await append(self.conn, self.entries, self.now), default=0)
 
     async def replace_order(self, order: Order) -> None:
         """Go on with a new work order, which is already added; write what became of the old one."""

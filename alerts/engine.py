@@ -19,6 +19,7 @@ from psycopg import sql
 
 from alerts import vigil
 from alerts.alarm import HUB
+from alerts.attending import attend
 from alerts.fold import fold
 from alerts.journal import Entry, append
 from alerts.lapse import lapse
@@ -161,6 +162,7 @@ async def pass_time(pool: Pool, clock: Clock, office: Office, known: Known) -> N
         await lapse(turn, position, rules_changed=known.rules.change != known.lapsed)
     known.lapsed = turn.rules.change
     _count(turn)
+    await attend(pool, clock, office, known.rules)
 
 
 async def _read(pool: Pool, clock: Clock, office: Office, known: Known, *, limit: int) -> int:

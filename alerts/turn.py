@@ -33,6 +33,7 @@ from alerts.journal import Entry, append
 from alerts.message import Evidence
 from alerts.office import Office
 from alerts.passing import Ladder, scheduled
+from alerts.recurrence import Watched, case_for, may_recur, reopen, watched_cases
 from alerts.roster import Roster
 from alerts.standing import drop_shelves, load_shades
 from alerts.suppression import Shade
@@ -221,11 +222,14 @@ class Turn:
     async def _tell(self) -> None:
         """Write the lines of the log in order, with the cases that transitions make or change."""
         cases: dict[int, str] = {}
+        watched = await self._watched()
         for happened in self._happened:
             alarm = happened.alarm
             alarm = replace(alarm, case_no=alarm.case_no or cases.get(alarm.alarm_id))
             self.entries.append(self._entry(happened, alarm))
-            if happened.files:
+            if again := await self._reopen(replace(happened, alarm=alarm), watched):
+                cases[alarm.alarm_id] = again
+            elif happened.files:
                 cases[alarm.alarm_id] = await self._file(happened)
             elif alarm.case_no and happened.event.action == "severity_raised":
                 await self._make_graver(alarm.case_no, alarm.severity)
@@ -274,6 +278,30 @@ class Turn:
         self.entries += entries
         self.counts.update(entry.action for entry in entries)
         return case.case_no
+
+    async def _watched(self) -> Watched:
+        """Return the cases that what happened may be the return of."""
+        devices = {
+            each.key[0]
+            for each in self._happened
+            if may_recur(each.alarm, each.rule, each.event.action)
+        }
+        return await watched_cases(self.conn, devices, self.now)
+
+    async def _reopen(self, happened: Happened, watched: Watched) -> str | None:
+        """Reopen the case that an alarm is the return of; return its number."""
+        if not may_recur(happened.alarm, happened.rule, happened.event.action):
+            return None
+        facts = self.facts[happened.key[0]]
+        case_no = case_for(watched, facts, happened.rule)
+        if case_no is None:
+            return None
+        alarm = replace(happened.alarm, case_no=case_no)
+        evidence = Evidence(alarm, facts, happened.rule)
+        entries = await reopen(self.conn, case_no, evidence, self.office, self.now)
+        self.entries += entries
+        self.counts.update(entry.action for entry in entries)
+        return case_no if entries else None
 
     async def _make_graver(self, case_no: str, severity: Severity) -> None:
         case = await lock_case(self.conn, case_no)

@@ -272,6 +272,8 @@ class AlarmRule:
         verify: What must agree before its case closes.
         handle_hours: Limit of handling, hours on the clock (紧急工作时).
         on_site_minutes: Limit of being on site.
+        seen_when: A metric that is above 0 while its sensor can show the condition, such as ``on`` of
+            a lamp; empty: always.
         enabled: Its findings make alarms; one that is not keeps finding, for history alone.
         source: Where the numbers come from.
     """
@@ -294,6 +296,7 @@ class AlarmRule:
     verify: Literal["sensor_and_human", "sensor_or_human", "sensor", "human"] = "sensor_or_human"
     handle_hours: float = 24.0
     on_site_minutes: float | None = None
+    seen_when: str = ""
     source: str = "ours"
 
 
@@ -311,6 +314,8 @@ class DeviceKind:
         idle_interval_s: How often it reports with nothing to do, such as a parked vehicle; None: as
             ``interval_s``. Silence is judged by the longer of the two.
         sleeps: A healthy one may be silent for hours, such as a badge off shift: never called lost.
+        wakes: It rests between its reports and wakes on what happens, so that one reading says as much
+            as a row of them.
         metrics: What it measures.
         events: What it signals.
         commands: What it obeys.
@@ -326,6 +331,7 @@ class DeviceKind:
     interval_s: float
     idle_interval_s: float | None = None
     sleeps: bool = False
+    wakes: bool = False
     metrics: tuple[Metric, ...]
     events: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()

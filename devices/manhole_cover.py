@@ -24,6 +24,7 @@ MANHOLE_COVER: Final = DeviceKind(
     id_prefix="MH",
     class_code="0102",
     interval_s=3600,
+    wakes=True,
     metrics=(
         Metric("tilt", "deg", Text("倾角", "Tilt"), low=0, high=180, rest=0.8, noise=0.4),
         Metric(

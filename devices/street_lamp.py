@@ -185,6 +185,7 @@ STREET_LAMP: Final = DeviceKind(
             on_delay_s=600,
             class_code=_LAMP,
             verify="sensor",
+            seen_when="on",
         ),
         AlarmRule(
             "lamp_day_on",
@@ -201,6 +202,7 @@ STREET_LAMP: Final = DeviceKind(
             class_code=_LAMP,
             verify="sensor_and_human",
             handle_hours=6,
+            seen_when="on",
         ),
         AlarmRule(
             "lamp_weak",

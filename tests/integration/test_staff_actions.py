@@ -123,13 +123,19 @@ async def test_a_case_closes_only_through_verification(desk: Desk, staff: StaffA
     assert await desk.actions_of("work_order") == ["signed", "done"]
 
 
-async def test_a_next_breach_after_closing_is_a_new_occurrence_and_case(
+async def test_a_next_breach_after_the_watch_is_a_new_occurrence_and_case(
     desk: Desk, staff: StaffActions
 ) -> None:
     cover, case_no = await open_case(desk)
     await handle(staff, case_no)
     await put_back(desk, cover)
     await staff.verify(case_no, actor="insp", passed=True, note="done")
+    desk.clock.advance(72 * 3600)
+    await desk.work()
+    assert await desk.row("SELECT state, evaluated_at FROM hub.case") == (
+        "evaluated",
+        desk.clock.now(),
+    )
     await desk.find(finding(cover, ts=later(120), first_ts=later(120), received_at=later(120)))
     await desk.work()
     assert await desk.rows(
@@ -196,10 +202,7 @@ async def test_a_cover_still_open_alarms_again_after_a_silent_sensor_was_verifie
     assert await desk.rows(
         "SELECT occurrence_no, condition_state, clear_reason FROM hub.alarm ORDER BY alarm_id"
     ) == [(1, "cleared", "verified"), (2, "active", None)]
-    assert await desk.rows("SELECT state FROM hub.case ORDER BY case_no") == [
-        ("closed",),
-        ("dispatched",),
-    ]
+    assert await desk.rows("SELECT state, recurrence_count FROM hub.case") == [("in_progress", 1)]
 
 
 async def test_a_call_for_help_is_verified_by_a_person_alone(
