@@ -142,17 +142,16 @@ async def add_alarms(conn: Connection, several: Collection[Born]) -> None:
     await write_many(conn, "alarm", rows)
 
 
-async def save_alarms(conn: Connection, several: Collection[Alarm], at: datetime) -> None:
-    """Write alarms as they stand, and what their incidents become with them."""
+async def save_alarms(conn: Connection, several: Collection[Alarm]) -> None:
+    """Write alarms as they stand; their incidents are turned once all alarms are written."""
     await write_many(conn, "alarm", [_values(alarm) for alarm in several], key="alarm_id")
-    await turn_incidents(conn, several, at)
 
 
 async def save_alarm(conn: Connection, before: Alarm, after: Alarm, at: datetime) -> None:
     """Write what a person changed of an alarm; the engine then sees what falls due when."""
     if after != before:
         await update(conn, "alarm", "alarm_id", before, replace(after, timer_at=at))
-        await turn_incidents(conn, [after], at)
+        await turn_incidents(conn, [after.incident_id], at)
 
 
 async def save_pendings(

@@ -26,9 +26,11 @@ from alerts.alarm_rows import (
 )
 from alerts.case import FINAL, CaseState, Move
 from alerts.case_rows import lock_case
+from alerts.causes import Cause
 from alerts.facts import Facts, describe, load_facts, locate_all
 from alerts.filing import entry_of, file_alarm, files_itself
-from alerts.incident_rows import open_incidents
+from alerts.grouping import Fresh, find_causes, incident_name, place, shade_of
+from alerts.incident_rows import incidents_of, open_incidents, turn_incidents
 from alerts.journal import Entry, append
 from alerts.message import Evidence
 from alerts.office import Office
@@ -36,7 +38,7 @@ from alerts.passing import Ladder, scheduled
 from alerts.recurrence import Watched, case_for, may_recur, reopen, watched_cases
 from alerts.roster import Roster
 from alerts.standing import drop_shelves, load_shades
-from alerts.suppression import Shade
+from alerts.suppression import Shade, inhibit
 from alerts.track import Pending, Step, Track
 from core.batch import Finding
 from core.db import Connection
@@ -75,6 +77,8 @@ class Turn:
         tracks: What there is, by device and rule, as it stands in memory.
         facts: What is known of the devices.
         shades: What keeps a rule on a device quiet.
+        under: The cause going on above a rule on a device.
+        findings: What the engine itself found; the next turn reads it.
         entries: Lines of the log, in order, appended at the end.
         counts: Transitions by action, for the metrics.
     """
@@ -87,6 +91,8 @@ class Turn:
     tracks: dict[Key, Track] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
     shades: dict[Key, Shade] = field(default_factory=dict)
+    under: dict[Key, Cause] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     _happened: list[Happened] = field(default_factory=list)
@@ -94,6 +100,7 @@ class Turn:
     _born: dict[int, tuple[Key, str]] = field(default_factory=dict)
     _stored: dict[Key, Track] = field(default_factory=dict)
     _filing: set[int] = field(default_factory=set)
+    _touched: set[int] = field(default_factory=set)
 
     @property
     def ladder(self) -> Ladder:
@@ -114,6 +121,11 @@ class Turn:
         self.facts |= await load_facts(self.conn, {device for device, _ in fresh})
         states = {device: facts.state for device, facts in self.facts.items()}
         self.shades |= await load_shades(self.conn, sorted(fresh), states, self.now)
+        for key, cause in (await find_causes(self.conn, sorted(fresh), self.facts)).items():
+            alarm = tracks[key].alarm
+            if alarm is None or not alarm.is_open or alarm.incident_id == cause.incident_id:
+                self.under[key] = cause
+                self.shades.setdefault(key, shade_of(cause))
 
     def rule(self, key: Key) -> AlarmRule:
         """Return what a finding of this key means in this city now."""
@@ -129,7 +141,7 @@ class Turn:
             if alarm.alarm_id == 0:
                 alarm = self._number(alarm, key, kind)
             elif step.events:
-                alarm = replace(alarm, version=alarm.version + 1)
+                alarm = self._moved(replace(alarm, version=alarm.version + 1), key, step)
             track = replace(track, alarm=alarm)
             self._alarms[alarm.alarm_id] = alarm
             for place, event in enumerate(step.events):
@@ -140,6 +152,24 @@ class Turn:
                 if files:
                     self._filing.add(alarm.alarm_id)
         self.tracks[key] = track
+
+    def move(self, key: Key, incident_id: int) -> None:
+        """Put an alarm into another incident, and both in line with it."""
+        alarm = self.tracks[key].alarm
+        if alarm is None or alarm.incident_id == incident_id:
+            return
+        self._touched |= {incident_id, alarm.incident_id or incident_id}
+        alarm = replace(alarm, incident_id=incident_id, version=alarm.version + 1)
+        self._alarms[alarm.alarm_id] = alarm
+        self.tracks[key] = replace(self.tracks[key], alarm=alarm)
+
+    def _moved(self, alarm: Alarm, key: Key, step: Step) -> Alarm:
+        """Return one that opens again in the incident of the cause that goes on above it."""
+        cause = self.under.get(key)
+        if cause is None or all(event.action != "reopened" for event in step.events):
+            return alarm
+        self._touched |= {cause.incident_id, alarm.incident_id or cause.incident_id}
+        return replace(alarm, incident_id=cause.incident_id)
 
     def kind_of(self, track: Track, rule: AlarmRule) -> str:
         """Return what was seen by the finding that still waits, for an alarm that time raises."""
@@ -152,17 +182,21 @@ class Turn:
         await self._tell()
         passing("alerts.after_case")
         numbers = {one.alarm.alarm_id for one in born}
-        await save_alarms(self.conn, self._changed(numbers), self.now)
+        changed = self._changed(numbers)
+        await save_alarms(self.conn, changed)
         passing("alerts.after_change")
         await add_alarms(
             self.conn, [replace(one, alarm=self._alarms[one.alarm.alarm_id]) for one in born]
         )
         passing("alerts.after_alarm")
+        await turn_incidents(self.conn, self._touched | incidents_of(changed), self.now)
+        passing("alerts.after_group")
         await save_pendings(self.conn, self._pendings())
         passing("alerts.after_pending")
         quiet_no_more = [h.key for h in self._happened if h.event.action == "unshelved"]
         await drop_shelves(self.conn, quiet_no_more)
-        await self._find_flapping()
+        self._find_flapping()
+        await self._add_findings()
         passing("alerts.before_events")
         await append(self.conn, self.entries, self.now)
 
@@ -178,11 +212,10 @@ class Turn:
         if not self._born:
             return []
         await self._locate()
+        joined = await self._group()
         numbers = await next_numbers(self.conn, len(self._born))
         number = dict(zip(self._born, numbers, strict=True))
-        ends = [(self._alarms[old], *self._parts(self._born[old][0])) for old in self._born]
-        incidents = await open_incidents(self.conn, ends, self.now)
-        incident = dict(zip(numbers, incidents, strict=True))
+        incident = {number[old]: incident_id for old, incident_id in joined.items()}
 
         def named(alarm: Alarm) -> Alarm:
             alarm_id = number.get(alarm.alarm_id, alarm.alarm_id)
@@ -205,6 +238,47 @@ class Turn:
         return [
             Born(self._alarms[number[old]], *self._parts(key), kind, orders)
             for (old, (key, kind)), orders in zip(self._born.items(), nearby, strict=True)
+        ]
+
+    async def _group(self) -> dict[int, int]:
+        """Return the incident of each new occurrence, by its number of the turn; begin new ones."""
+        several = {
+            old: Fresh(key, self._alarms[old], *self._parts(key))
+            for old, (key, _) in self._born.items()
+        }
+        groups = await place(self.conn, list(several.values()), self.under)
+        new = [group for group in groups if group.incident_id is None]
+        firsts = [group.members[0] for group in new]
+        ends = [(first.alarm, first.facts, first.rule) for first in firsts]
+        ids = await open_incidents(self.conn, ends, self.now) if ends else []
+        for group, incident_id in zip(new, ids, strict=True):
+            group.incident_id = incident_id
+        joined: dict[int, int] = {}
+        for group in groups:
+            assert group.incident_id is not None  # noqa: S101 - it is begun by now
+            if len(group.members) > 1 or group not in new:
+                self._touched.add(group.incident_id)
+            for each in group.members:
+                joined[each.alarm.alarm_id] = group.incident_id
+            for each in group.below:
+                self._quieten(each, group.incident_id)
+        return joined
+
+    def _quieten(self, each: Fresh, incident_id: int) -> None:
+        """Keep a new alarm quiet whose cause came in the same turn: nobody was told of it yet."""
+        alarm, events = inhibit(self._alarms[each.alarm.alarm_id], incident_name(incident_id), "")
+        if not events:
+            return
+        self.apply(
+            each.key, Step(replace(self.tracks[each.key], alarm=alarm), tuple(events)), each.rule
+        )
+        number = alarm.alarm_id
+        self._alarms[number] = replace(self._alarms[number], notified_at=None)
+        self._happened = [
+            replace(one, event=replace(one.event, loud=False))
+            if one.alarm.alarm_id == number
+            else one
+            for one in self._happened
         ]
 
     def _parts(self, key: Key) -> tuple[Facts, AlarmRule]:
@@ -312,19 +386,20 @@ class Turn:
         case = replace(case, severity=severity, version=case.version + 1)
         self.entries.append(entry_of(case, Move("severity_raised", before, after), None, HUB))
 
-    async def _find_flapping(self) -> None:
+    def _find_flapping(self) -> None:
         """Tell maintainers of the devices whose alarms flap, as a finding like any other."""
-        flapping = [
-            happened
+        self.findings += [
+            _found_flapping(happened, self.now)
             for happened in self._happened
             if happened.event.action == FLAPPING and happened.key[1] != FLAPPING
         ]
-        if not flapping:
+
+    async def _add_findings(self) -> None:
+        if not self.findings:
             return
         await self.conn.execute(LOCK_FINDINGS)
         async with self.conn.cursor() as cursor:
-            rows = finding_rows([_found_flapping(each, self.now) for each in flapping])
-            await cursor.executemany(INSERT_FINDING, rows)
+            await cursor.executemany(INSERT_FINDING, finding_rows(self.findings))
         await self.conn.execute(NOTIFY_FINDING)
 
 

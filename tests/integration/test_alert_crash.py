@@ -16,7 +16,7 @@ from tests.desk import NOON, Desk, finding, later
 
 POINTS = (
     "after_cursor", "after_incident", "after_case_row", "after_order", "after_case",
-    "after_change", "after_alarm", "after_pending", "before_events", "before_commit",
+    "after_change", "after_alarm", "after_group", "after_pending", "before_events", "before_commit",
     "after_commit",
 )  # fmt: skip
 SEEN = {
