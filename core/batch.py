@@ -34,6 +34,7 @@ class Batch:
         device_ts: ``(n,) int64`` what the devices said of the time, microseconds UTC, anything
             where they said nothing; None: not kept.
         found: What earlier stages found in these rows, in their order: later ones may heed it.
+        order: The rows sorted by device, time and arrival, once a stage asked; else empty.
     """
 
     kind: str
@@ -47,6 +48,9 @@ class Batch:
     now: int
     device_ts: NDArray[np.int64] | None = None
     found: list["Finding"] = field(default_factory=list)
+    order: list[NDArray[np.intp]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.device_no)

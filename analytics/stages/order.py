@@ -34,7 +34,7 @@ _SKIPPED: Final = HISTORY | int(Quality.CLOCK_SUSPECT)
 
 def fresh_rows(batch: Batch) -> Rows:
     """Return the rows that may change state, sorted by device, time and arrival."""
-    return sorted_rows(batch, (batch.quality & _SKIPPED) == 0)
+    return _sorted_rows(batch, _SKIPPED)
 
 
 def live_rows(batch: Batch) -> Rows:
@@ -42,22 +42,33 @@ def live_rows(batch: Batch) -> Rows:
 
     The latter stand at their receive time. They may sound, and never change what is learnt.
     """
-    return sorted_rows(batch, (batch.quality & HISTORY) == 0)
+    return _sorted_rows(batch, HISTORY)
 
 
-def sorted_rows(batch: Batch, wanted: NDArray[np.bool_]) -> Rows:
-    """Return the wanted rows, sorted by device, time and arrival."""
-    rows = np.flatnonzero(wanted)
-    if not len(rows):
-        return rows
+def _sorted_rows(batch: Batch, unwanted: int) -> Rows:
+    """Return the rows without any of these quality bits, in their order.
+
+    Every stage asks, and neither devices nor times change between them: a batch is sorted once.
+    """
+    if not batch.order:
+        rows = _order(batch.device_no, batch.ts)
+        rows.setflags(write=False)
+        batch.order.append(rows)
+    rows = batch.order[0]
+    skipped = (batch.quality & unwanted) != 0
+    return rows[~skipped[rows]] if skipped.any() else rows
+
+
+def _order(device_no: NDArray[np.int32], ts: NDArray[np.int64]) -> Rows:
+    """Return the rows sorted by device, time and arrival."""
+    if not len(device_no):
+        return np.zeros(0, np.intp)
     # Numbers of two bytes are sorted without comparing, and larger ones half by half. Then nearly
     # every device is in the order of time already, and only the others are sorted by it.
-    device_no = batch.device_no[rows]
-    order = np.argsort(device_no.astype(np.uint16), kind="stable")
+    rows = np.argsort(device_no.astype(np.uint16), kind="stable")
     if device_no.max() > _SMALL:
-        order = order[np.argsort((device_no >> 16).astype(np.uint16)[order], kind="stable")]
-    rows = rows[order]
-    device_no, ts = device_no[order], batch.ts[rows]
+        rows = rows[np.argsort((device_no >> 16).astype(np.uint16)[rows], kind="stable")]
+    device_no, ts = device_no[rows], ts[rows]
     back = np.flatnonzero((ts[1:] < ts[:-1]) & (device_no[1:] == device_no[:-1]))
     if len(back):
         which = np.cumsum(starts(device_no)) - 1
@@ -89,12 +100,10 @@ def passes(device_no: NDArray[np.int32]) -> Iterator[Rows]:
     if not len(device_no):
         return
     first = np.flatnonzero(starts(device_no))
-    lengths = np.diff(np.append(first, len(device_no)))
-    rank = np.arange(len(device_no)) - np.repeat(first, lengths)
-    by_rank = np.argsort(rank, kind="stable")
-    cuts = np.searchsorted(rank[by_rank], np.arange(lengths.max()))
-    for start, end in zip(cuts, [*cuts[1:], len(by_rank)], strict=True):
-        yield by_rank[start:end]
+    yield first
+    lengths = np.diff(first, append=len(device_no))
+    for rank in range(1, int(lengths.max())):
+        yield first[lengths > rank] + rank
 
 
 class _OrderState(State):

@@ -64,7 +64,7 @@ class Rarity(StatefulStage[RarityState]):
         watcher: Is shown every score, such as for a back-test.
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self,
@@ -117,26 +117,30 @@ class Rarity(StatefulStage[RarityState]):
         if not len(rows):
             return []
         metrics = len(self._metrics)
-        values = np.stack([self._columns.read(batch, m.name, rows) for m in self._metrics], 1)
+        values = np.empty((len(rows), metrics), np.float32)
+        for place, metric in enumerate(self._metrics):
+            values[:, place] = self._columns.read(batch, metric.name, rows)
         device_no = batch.device_no[rows]
         at = self.state.rows(device_no)
         wanted = np.isfinite(values) & ~self._engaged(batch, rows, at)
-        series = at[:, None] * metrics + np.arange(metrics)
-        local = self._local.seconds(batch.ts[rows]) if self._form.season else None
+        flat, ts = values.reshape(-1), batch.ts[rows]
+        local = self._local.seconds(ts) if self._form.season else None
         found: list[Finding] = []
         for part in passes(device_no):
-            there = np.flatnonzero(wanted[part])
-            if not len(there):
+            if metrics > 1:
+                which, place = np.nonzero(wanted[part])
+                row = part[which]
+                cell, series = row * metrics + place, at[row] * metrics + place
+            else:
+                cell = row = part[wanted[part, 0]]
+                place, series = np.zeros_like(row), at[row]
+            if not len(row):
                 continue
-            row, metric = (
-                np.divmod(there, metrics) if metrics > 1 else (there, np.zeros_like(there))
-            )
-            row = part[row]
             points = Points(
-                series[part].reshape(-1)[there],
-                metric.astype(np.int8),
-                values[part].reshape(-1)[there],
-                batch.ts[rows[row]],
+                series,
+                place.astype(np.int8),
+                flat[cell],
+                ts[row],
                 np.zeros(len(row), np.float32) if local is None else local[row],
             )
             scored = self._kernel.step(points)
