@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
@@ -60,6 +60,11 @@ class Seat:
         self.page.goto(f"{path}?{asked}")
         expect(self.page.locator(".link.live")).to_be_visible()
         return self.page
+
+    def open_view(self, address: str, **query: str) -> Page:
+        """Open an address with its query, some of it changed."""
+        path, _, rest = address.partition("?")
+        return self.open(path, **{**dict(parse_qsl(rest)), **query})
 
     @property
     def rows(self) -> Locator:
