@@ -13,6 +13,7 @@ from psycopg import sql
 from alerts import case as cases
 from alerts.alarm import HUB
 from alerts.case import CaseState
+from alerts.case_ticks import tick_clocks
 from alerts.closing import begin_verifying, close, rework
 from alerts.curve import read_curve, read_fresh, sealed
 from alerts.dossier import Dossier
@@ -41,6 +42,10 @@ SELECT EXISTS (SELECT 1 FROM hub.finding f
     WHERE f.finding_id > coalesce((SELECT position FROM hub.cursor WHERE name = 'alerts'), 0)
       AND f.device_no = ANY(%(devices)s)) AS unread
 """)
+_TICKING: Final = sql.SQL("""
+SELECT DISTINCT case_no FROM (SELECT case_no FROM hub.case_clock WHERE timer_at <= %(now)s
+ ORDER BY timer_at LIMIT %(most)s) AS due
+""")
 _LOOK: Final = "UPDATE hub.case SET look_at = %s WHERE case_no = %s"
 
 
@@ -57,21 +62,26 @@ async def attend(pool: Pool, clock: Clock, office: Office, rules: Rulebook) -> i
         How many were looked at.
     """
     async with transaction(pool) as conn:
-        due = await select(conn, _DUE, {"now": clock.now(), "most": _AT_ONCE})
-    for row in due:
+        named = {"now": clock.now(), "most": _AT_ONCE}
+        due = [row["case_no"] for row in await select(conn, _DUE, named)]
+        ticking = [row["case_no"] for row in await select(conn, _TICKING, named)]
+    for case_no in due:
         try:
             async with transaction(pool) as conn:
-                await _attend_one(conn, row["case_no"], clock, office, rules)
+                await _attend_one(conn, case_no, clock, office, rules)
                 passing("alerts.before_commit")
         except StoreUnavailableError:
             raise
         except CityhubError as error:
-            log.warning(
-                "a case is looked at later", extra={"case_no": row["case_no"]}, exc_info=error
-            )
+            log.warning("a case is looked at later", extra={"case_no": case_no}, exc_info=error)
             async with transaction(pool) as conn:
-                await conn.execute(_LOOK, [clock.now() + _PUT_OFF, row["case_no"]])
-    return len(due)
+                await conn.execute(_LOOK, [clock.now() + _PUT_OFF, case_no])
+    for case_no in ticking:
+        async with transaction(pool) as conn:
+            dossier = await Dossier.open(conn, case_no, HUB, clock.now(), rules)
+            await tick_clocks(dossier)
+            passing("alerts.before_commit")
+    return len(due) + len(ticking)
 
 
 async def _attend_one(

@@ -143,8 +143,17 @@ class Case:
     closed_at: datetime | None = None
     first_closed_at: datetime | None = None
     handle_limit_s: float
+    handle_amount: float | None = None
+    limit_unit: str = "urgent_hours"
+    calendar_version: str = ""
     handle_due_at: datetime | None = None
     handle_due_2: datetime | None = None
+    paused_s: float = 0.0
+    extension_count: int = 0
+    urge_count: int = 0
+    supervise_level: int = 0
+    suspended: bool = False
+    review_at: datetime | None = None
     return_count: int = 0
     rework_count: int = 0
     recurrence_count: int = 0
@@ -232,8 +241,13 @@ def confirm(case: Case) -> tuple[Case, Move]:
     return back, Move("confirmed", CaseState.VERIFY_REQUESTED, CaseState.REPORTED)
 
 
-def file(case: Case, now: datetime) -> tuple[Case, Move]:
+def file(case: Case, now: datetime, *, due: datetime | None = None) -> tuple[Case, Move]:
     """File it (立案): from here only verification closes it.
+
+    Args:
+        case: The case.
+        now: The hub's time.
+        due: When it must be handled; None: after its limit on the clock.
 
     Raises:
         ConflictError: It was not accepted, or lacks class or place.
@@ -242,12 +256,19 @@ def file(case: Case, now: datetime) -> tuple[Case, Move]:
         raise ConflictError(Text("缺少大类小类, 不能立案", "a case needs its class to be filed"))
     if not case.has_place:
         raise ConflictError(Text("缺少位置, 不能立案", "a case needs a place to be filed"))
-    due = now + timedelta(seconds=case.handle_limit_s)
+    due = due or now + timedelta(seconds=case.handle_limit_s)
     return move(case, "filed", filed_at=now, handle_due_at=due)
 
 
 def dispatch(
-    case: Case, dept: str, routed_by: str, actor: str, now: datetime, *, automatic: bool = False
+    case: Case,
+    dept: str,
+    routed_by: str,
+    actor: str,
+    now: datetime,
+    *,
+    automatic: bool = False,
+    due: datetime | None = None,
 ) -> tuple[Case, Move]:
     """Send it to a department (派遣); its limit of handling runs from here.
 
@@ -264,7 +285,7 @@ def dispatch(
         routed_by=routed_by,
         dispatcher=actor,
         dispatched_at=now,
-        handle_due_at=now + timedelta(seconds=case.handle_limit_s),
+        handle_due_at=due or now + timedelta(seconds=case.handle_limit_s),
         auto_dispatched=automatic,
     )
 
@@ -290,7 +311,15 @@ def close(case: Case, actor: str, now: datetime, method: str) -> tuple[Case, Mov
     )
 
 
-def rework(case: Case, actor: str, note: str, now: datetime, method: str) -> tuple[Case, Move]:
+def rework(
+    case: Case,
+    actor: str,
+    note: str,
+    now: datetime,
+    method: str,
+    *,
+    due: datetime | None = None,
+) -> tuple[Case, Move]:
     """Send a case that failed verification back to its handler (返工).
 
     The first deadline stays for the statistics; the work gets a shorter one of its own.
@@ -309,7 +338,7 @@ def rework(case: Case, actor: str, note: str, now: datetime, method: str) -> tup
         verify_result="failed",
         rework_count=case.rework_count + 1,
         look_at=None,
-        handle_due_2=now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
+        handle_due_2=due or now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
     )
 
 
@@ -324,7 +353,9 @@ def feed_back(case: Case, note: str, now: datetime) -> tuple[Case, Move]:
     )
 
 
-def recur(case: Case, reason: str, now: datetime) -> tuple[Case, Move]:
+def recur(
+    case: Case, reason: str, now: datetime, *, due: datetime | None = None
+) -> tuple[Case, Move]:
     """Reopen a closed case whose trouble is back within the watch (复发); its first closing stays.
 
     Raises:
@@ -342,7 +373,7 @@ def recur(case: Case, reason: str, now: datetime) -> tuple[Case, Move]:
         verified_at=None,
         verify_result=None,
         feedback_at=None,
-        handle_due_2=now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
+        handle_due_2=due or now + timedelta(seconds=case.handle_limit_s * REWORK_SHARE),
     )
 
 

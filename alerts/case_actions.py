@@ -9,6 +9,7 @@ from alerts import alarm as alarms
 from alerts import case as cases
 from alerts.audit import Act, acting, check_version
 from alerts.case import CaseState
+from alerts.clock_rows import handle_due
 from alerts.closing import begin_verifying, close, rework
 from alerts.curve import sealed
 from alerts.dossier import Dossier
@@ -36,7 +37,8 @@ class CaseActions(Staff):
                 raise NotFoundError(Text(f"没有部门 {dept}", f"there is no department {dept}"))
             owned = dept == dossier.case.owner_dept
             routed_by = dossier.case.routed_by if owned else "dispatcher"
-            sent = cases.dispatch(dossier.case, dept, routed_by, actor, dossier.now)
+            due = await handle_due(dossier.conn, dossier.case, dossier.now)
+            sent = cases.dispatch(dossier.case, dept, routed_by, actor, dossier.now, due=due)
             order = await issue_order(
                 dossier.conn, sent[0], dossier.first, self._office, dossier.now
             )

@@ -1,7 +1,12 @@
 """How a verification ends (核查结果): the case closes, or goes back to its handler."""
 
+from dataclasses import replace
+
 from alerts import alarm as alarms
 from alerts import case as cases
+from alerts.case import Move
+from alerts.clock_rows import handle_due
+from alerts.clocks import SECOND_LEVEL
 from alerts.dossier import Dossier
 from alerts.filing import issue_order, tell
 from alerts.message import CLOSED, REWORK
@@ -55,7 +60,8 @@ async def close(dossier: Dossier, office: Office, method: str, trusted: frozense
 
 async def rework(dossier: Dossier, office: Office, method: str, note: str) -> None:
     """Send a case that failed back to its handler (返工), with a new work order."""
-    again = cases.rework(dossier.case, dossier.actor, note, dossier.now, method)
+    due = await handle_due(dossier.conn, dossier.case, dossier.now, share=cases.REWORK_SHARE)
+    again = cases.rework(dossier.case, dossier.actor, note, dossier.now, method, due=due)
     order = await issue_order(
         dossier.conn,
         again[0],
@@ -70,3 +76,7 @@ async def rework(dossier: Dossier, office: Office, method: str, note: str) -> No
     handler = dossier.case.handler
     dossier.order_moved(cases.move_order(order, "signed", handler=handler, signed_at=dossier.now))
     dossier.moved(again)
+    if again[0].rework_count >= SECOND_LEVEL > dossier.case.supervise_level:
+        before = str(dossier.case.supervise_level)
+        dossier.case = replace(dossier.case, supervise_level=SECOND_LEVEL)
+        dossier.noted(Move("supervised", before, str(SECOND_LEVEL), "rework"), {})

@@ -10,6 +10,7 @@ from alerts.alarm import Alarm, Event
 from alerts.alarm_rows import Key, lock_alarms, save_alarm
 from alerts.case import Case, Move, Order
 from alerts.case_rows import alarms_of, lock_case, lock_order
+from alerts.clock_rows import run_clocks
 from alerts.facts import Facts, describe, load_facts
 from alerts.filing import entry_of
 from alerts.journal import Entry, append
@@ -48,6 +49,7 @@ class Dossier:
     facts: dict[int, Facts]
     rules: Rulebook
     entries: list[Entry] = field(default_factory=list)
+    _steps: list[str] = field(default_factory=list)
     _stored: tuple[Case, Order | None, dict[Key, Alarm]]
 
     @classmethod
@@ -93,6 +95,7 @@ class Dossier:
     def moved(self, result: tuple[Case, Move]) -> None:
         """Take over a move of the case."""
         self.case, step = result
+        self._steps.append(step.action)
         if self.case.version == self._stored[0].version:
             self.case = replace(self.case, version=self.case.version + 1)
         self.entries.append(entry_of(self.case, step, self.first, self.actor, self.order))
@@ -100,6 +103,8 @@ class Dossier:
     def order_moved(self, result: tuple[Order, Move]) -> None:
         """Take over a move of the work order."""
         order, step = result
+        if step.action == "arrived":  # the one step of an order that a clock of its case waits for
+            self._steps.append(step.action)
         self.order = replace(order, version=order.version + 1)
         self.entries.append(
             Entry(
@@ -125,6 +130,14 @@ class Dossier:
             alarm_entry(event, replace(item, alarm=alarm), self.actor) for event in events
         ]
 
+    def noted(self, step: Move, detail: dict[str, Any]) -> None:
+        """Write a line of the log about something that moves the case nowhere; its clocks too."""
+        if self.case.version == self._stored[0].version and self.case != self._stored[0]:
+            self.case = replace(self.case, version=self.case.version + 1)
+        self._steps.append(step.action)
+        entry = entry_of(self.case, step, self.first, self.actor, self.order)
+        self.entries.append(replace(entry, detail=entry.detail | detail))
+
     def remark(self, result: str, reason: str) -> None:
         """Write down how far the verification is, while the case stays where it is."""
         case = replace(self.case, verify_result=result)
@@ -148,6 +161,8 @@ class Dossier:
         for key, alarm in self.alarms.items():
             await save_alarm(self.conn, alarms[key], alarm, self.now)
         await update(self.conn, "case", "case_no", case, self.case)
+        rule = self.first.rule if self.first else None
+        await run_clocks(self.conn, self.case, self._steps, self.now, rule)
         if order is not None and self.order is not None and order.order_no == self.order.order_no:
             await update(self.conn, "work_order", "order_no", order, self.order)
         return max(await append(self.conn, self.entries, self.now), default=0)

@@ -20,6 +20,7 @@ from psycopg import sql
 from alerts import vigil
 from alerts.alarm import HUB
 from alerts.attending import attend
+from alerts.calendar_rows import store_calendar
 from alerts.fold import fold
 from alerts.journal import Entry, append
 from alerts.lapse import lapse
@@ -143,6 +144,8 @@ async def run_engine(
 async def _work(pool: Pool, url: str, clock: Clock, office: Office) -> NoReturn:
     async with _sole_holder(url) as holder:
         await vigil.begin(pool, clock)
+        async with transaction(pool) as conn:
+            await store_calendar(conn, clock.now())
         known, looked = Known(), clock.now() - _TIMERS_EVERY
         async for _ in listen(url, "hub_finding", "hub_rule"):
             await holder.execute("SELECT 1")  # a lost lock ends our turn; the cursor is the fence

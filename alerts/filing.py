@@ -11,6 +11,7 @@ from typing import Any
 from alerts.alarm import Alarm, Condition
 from alerts.case import Case, Move, Order, dispatch, file, move
 from alerts.case_rows import add_case, add_order, next_case_no, next_order_no
+from alerts.clock_rows import handle_due, handle_limit, limit_seconds, run_clocks
 from alerts.journal import Entry
 from alerts.message import ISSUED, Evidence, compose
 from alerts.office import CENTRE, Office
@@ -77,10 +78,12 @@ async def file_alarm(
             Text("设备运维或历史告警不立城市案件", "this alarm is no matter for a city case")
         )
     route = await find_department(conn, facts, rule, now)
+    severity, code = alarm.severity, route.class_code or rule.class_code
+    limit = await handle_limit(conn, rule.category, code, severity, now, rule=rule)
     case = Case(
         case_no=await next_case_no(conn, office, now),
         category=rule.category,
-        class_code=route.class_code or rule.class_code,
+        class_code=code,
         component_code=facts.component_code,
         grid_code=route.grid_code or facts.grid_code,
         address=facts.called,
@@ -88,26 +91,32 @@ async def file_alarm(
         lat=facts.lat,
         description_zh=f"{rule.label.zh}：{alarm.explain_zh}",
         description_en=f"{rule.label.en}: {alarm.explain_en}",
-        severity=alarm.severity,
+        severity=severity,
         owner_dept=route.dept_code or CENTRE,
         routed_by=route.rule,
         reported_at=now,
-        handle_limit_s=rule.handle_hours * 3600,
+        handle_limit_s=limit_seconds(limit),
+        handle_amount=limit.amount,
+        limit_unit=limit.unit,
         incident_id=alarm.incident_id,
     )
     moves = [Move("reported", "", case.state)]
     case, accepted = move(case, "accepted", accepted_at=now)
-    case, filed = file(case, now)
+    due = await handle_due(conn, case, now)
+    case, filed = file(case, now, due=due)
     moves += [accepted, filed]
     order = None
     if goes_on and route.dept_code:
-        case, sent = dispatch(case, route.dept_code, route.rule, actor, now, automatic=True)
+        case, sent = dispatch(
+            case, route.dept_code, route.rule, actor, now, automatic=True, due=due
+        )
         moves.append(sent)
     await add_case(conn, case)
     passing("alerts.after_case_row")
     evidence = replace(evidence, alarm=replace(alarm, case_no=case.case_no))
     if case.handling_dept is not None:
         order = await issue_order(conn, case, evidence, office, now)
+    await run_clocks(conn, case, [step.action for step in moves], now, rule)
     return case, [entry_of(case, step, evidence, actor, order) for step in moves]
 
 

@@ -9,8 +9,9 @@ from psycopg import sql
 
 from alerts.alarm import HUB, Alarm
 from alerts.alarm_rows import Key
-from alerts.case import WATCH, CaseState, move_order, recur
+from alerts.case import REWORK_SHARE, WATCH, CaseState, move_order, recur
 from alerts.case_rows import lock_case
+from alerts.clock_rows import handle_due, run_clocks
 from alerts.facts import Facts
 from alerts.filing import entry_of, issue_order
 from alerts.journal import Entry
@@ -91,7 +92,8 @@ async def reopen(
     before = await lock_case(conn, case_no)
     if before is None or before.state is not CaseState.CLOSED or before.handling_dept is None:
         return []
-    case, step = recur(before, evidence.rule.rule_id, now)
+    due = await handle_due(conn, before, now, share=REWORK_SHARE)
+    case, step = recur(before, evidence.rule.rule_id, now, due=due)
     case = replace(case, version=before.version + 1)
     order = await issue_order(
         conn,
@@ -106,4 +108,5 @@ async def reopen(
     signed, _ = move_order(order, "signed", handler=case.handler, signed_at=now)
     await update(conn, "work_order", "order_no", order, signed)
     await update(conn, "case", "case_no", before, case)
+    await run_clocks(conn, case, ["recurred"], now, evidence.rule)
     return [entry_of(case, step, evidence, HUB, signed)]

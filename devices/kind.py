@@ -272,8 +272,8 @@ class AlarmRule:
         verify: What must agree before its case closes.
         handle_hours: Limit of handling, hours on the clock (紧急工作时).
         on_site_minutes: Limit of being on site.
-        seen_when: A metric that is above 0 while its sensor can show the condition, such as ``on`` of
-            a lamp; empty: always.
+        seen_when: A metric that is above 0 while its sensor can show the condition, such as ``on``
+            of a lamp; empty: always.
         enabled: Its findings make alarms; one that is not keeps finding, for history alone.
         source: Where the numbers come from.
     """
@@ -314,8 +314,8 @@ class DeviceKind:
         idle_interval_s: How often it reports with nothing to do, such as a parked vehicle; None: as
             ``interval_s``. Silence is judged by the longer of the two.
         sleeps: A healthy one may be silent for hours, such as a badge off shift: never called lost.
-        wakes: It rests between its reports and wakes on what happens, so that one reading says as much
-            as a row of them.
+        wakes: It rests between its reports and wakes on what happens, so that one reading says as
+            much as a row of them.
         metrics: What it measures.
         events: What it signals.
         commands: What it obeys.
