@@ -30,6 +30,7 @@ from api.routers import (
     cases,
     city,
     devices,
+    evaluation,
     incidents,
     kinds,
     operations,
@@ -70,6 +71,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     cases.router,
     outbox.router,
     city.router,
+    evaluation.router,
     rules.router,
     quarantine.router,  # before operations, whose path of one payload would take its names
     operations.router,

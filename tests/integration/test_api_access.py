@@ -40,6 +40,7 @@ def addresses() -> Iterator[tuple[str, str, Policy]]:
         "kind": "manhole_cover",
         "rule_id": "cover_open",
         "scope": "kind",
+        "month": "2026-11",
     }
     for route in routes():
         policy = policy_of(route.endpoint)
