@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
 
 import psycopg
@@ -21,11 +21,14 @@ from alerts import vigil
 from alerts.alarm import HUB
 from alerts.attending import attend
 from alerts.calendar_rows import store_calendar
+from alerts.families import WINDOW_S
 from alerts.fold import fold
 from alerts.journal import Entry, append
 from alerts.lapse import lapse
+from alerts.notices import tell
 from alerts.office import Office
 from alerts.passing import mature, settle
+from alerts.regrouping import find_regroupings, regroup
 from alerts.roster import load_roster
 from alerts.rows import select
 from alerts.track import Seen, Step
@@ -69,10 +72,18 @@ class Known:
     Attributes:
         rules: The rules of the city.
         lapsed: Up to which change of a rule all that is open was looked at.
+        suspected_at: When an alarm was last raised that may speak for a node above it; None: that
+            is not known yet.
     """
 
     rules: Rulebook = field(default_factory=Rulebook)
     lapsed: int = 0
+    suspected_at: datetime | None = None
+
+    def suspects(self, now: datetime) -> bool:
+        """Return whether alarms of late may speak for a node above them."""
+        at = self.suspected_at
+        return at is None or abs((now - at).total_seconds()) <= WINDOW_S
 
 
 async def step(
@@ -162,8 +173,13 @@ async def _work(pool: Pool, url: str, clock: Clock, office: Office) -> NoReturn:
 async def pass_time(pool: Pool, clock: Clock, office: Office, known: Known) -> None:
     """Let time pass over all that is open, in one transaction."""
     async with _turning(pool, clock, office, known) as (turn, position):
-        await lapse(turn, position, rules_changed=known.rules.change != known.lapsed)
+        found = await find_regroupings(turn, suspects=known.suspects(turn.now))
+        rules_changed = known.rules.change != known.lapsed
+        await lapse(turn, position, rules_changed=rules_changed, further=found.keys)
+        await regroup(turn, found)
+        await tell(turn)
     known.lapsed = turn.rules.change
+    known.suspected_at = known.suspected_at or turn.now
     _count(turn)
     await attend(pool, clock, office, known.rules)
 
@@ -176,6 +192,8 @@ async def _read(pool: Pool, clock: Clock, office: Office, known: Known, *, limit
             last = rows[-1]["finding_id"]
             await turn.conn.execute(_MOVE_CURSOR, [last, turn.now, _CURSOR_NAME])
             passing("alerts.after_cursor")
+    if rows and turn.suspicious:
+        known.suspected_at = turn.now
     _count(turn)
     return len(rows)
 

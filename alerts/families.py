@@ -59,6 +59,9 @@ class Promotion:
 PROMOTIONS: Final[Mapping[str, Promotion]] = {"feeder": Promotion("feeder_down", "power")}
 """By the kind of the node. Gateways, networks and cells go by the rule of silence instead."""
 
+SUSPECTS: Final = frozenset(promotion.family for promotion in PROMOTIONS.values())
+"""Families whose alarms may speak for a node above them."""
+
 WINDOW_S: Final = 300.0
 """Alarms further apart have no common cause, in seconds."""
 LINK_WINDOW_S: Final = 21_600.0

@@ -26,12 +26,19 @@ _LOCK: Final = """
 SELECT 1 FROM hub.incident WHERE incident_id = ANY (%s) AND member_count <> 1
  ORDER BY incident_id FOR UPDATE
 """
+_MERGED: Final = """
+UPDATE hub.incident AS i SET merged_into = m.into_id
+  FROM unnest(%s::int8[], %s::int8[]) AS m (incident_id, into_id)
+ WHERE i.incident_id = m.incident_id AND i.state = 'closed'
+"""
 _TURN: Final = """
 UPDATE hub.incident AS i
    SET severity = greatest(i.severity, n.severity), state = n.state,
        closed_at = CASE WHEN n.state = 'open' THEN NULL ELSE coalesce(i.closed_at, %(at)s) END,
        member_count = n.members, suppressed_count = n.suppressed, grid_codes = n.grids,
        cause_over_at = CASE WHEN n.cause_over THEN coalesce(i.cause_over_at, %(at)s) END,
+       notify_at = CASE WHEN n.state = 'open' AND n.severity > greatest(i.severity, 1)
+                        THEN %(at)s ELSE i.notify_at END,
        version = i.version + 1
   FROM (SELECT k.incident_id, count(a.alarm_id)::int4 AS members,
                coalesce(least(4, max(a.severity) + (count(*) > %(large)s)::int4), 1)::int2
@@ -56,6 +63,11 @@ UPDATE hub.incident AS i
 """
 
 
+async def next_incidents(conn: Connection, count: int) -> list[int]:
+    """Return the numbers of so many new incidents, in order."""
+    return [row["incident_id"] for row in await select(conn, _NUMBERS, {"count": count})]
+
+
 async def open_incidents(
     conn: Connection, several: Sequence[tuple[Alarm, Facts, AlarmRule]], at: datetime
 ) -> list[int]:
@@ -69,8 +81,7 @@ async def open_incidents(
     Returns:
         Their numbers, in order.
     """
-    numbers = await select(conn, _NUMBERS, {"count": len(several)})
-    ids = [row["incident_id"] for row in numbers]
+    ids = await next_incidents(conn, len(several))
     rows: list[Mapping[str, Any]] = [
         {"incident_id": incident_id, **_row(alarm, facts, rule, at)}
         for incident_id, (alarm, facts, rule) in zip(ids, several, strict=True)
@@ -120,6 +131,12 @@ async def turn_incidents(conn: Connection, ids: Iterable[int | None], at: dateti
     if several:
         await conn.execute(_LOCK, [several])
         await conn.execute(_TURN, {"ids": several, "at": at, "large": LARGE})
+
+
+async def mark_merged(conn: Connection, merged: Mapping[int, int]) -> None:
+    """Note where the alarms of incidents went that have none going on any more."""
+    if merged:
+        await conn.execute(_MERGED, [list(merged), list(merged.values())])
 
 
 def incidents_of(alarms: Collection[Alarm]) -> set[int]:

@@ -4,7 +4,7 @@ Every timer is a row, or follows from one, so a restart forgets none; each fires
 of its effect.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -63,12 +63,15 @@ SELECT device_no, rule_id FROM hub.alarm_pending
 _Change = Callable[[Alarm], tuple[Alarm, list[Event]]]
 
 
-async def lapse(turn: Turn, position: int, *, rules_changed: bool) -> None:
+async def lapse(
+    turn: Turn, position: int, *, rules_changed: bool, further: Collection[Key] = ()
+) -> None:
     """Bring all that is due up to now.
 
     Args:
         turn: The turn; the caller finishes it.
         position: The findings read so far: of a device with further ones nothing matures.
+        further: Keys that the caller changes afterwards: they are locked with the others.
         rules_changed: A rule was changed since the last look, so all that is open is looked at.
     """
     conn, now = turn.conn, turn.now
@@ -88,7 +91,7 @@ async def lapse(turn: Turn, position: int, *, rules_changed: bool) -> None:
     if census is not None:
         turn.entries.append(census.entry)
         overdue = _keys(await select(conn, _OVERDUE, {"ids": list(census.overdue)}))
-    keys = standing | waiting.keys() | timers | data | every | overdue
+    keys = standing | waiting.keys() | timers | data | every | overdue | set(further)
     await turn.take(keys)
     silent = await _silent(turn, data)
     for key in sorted(keys):

@@ -28,9 +28,10 @@ from alerts.case import FINAL, CaseState, Move
 from alerts.case_rows import lock_case
 from alerts.causes import Cause
 from alerts.facts import Facts, describe, load_facts, locate_all
+from alerts.families import SUSPECTS
 from alerts.filing import entry_of, file_alarm, files_itself
 from alerts.grouping import Fresh, find_causes, incident_name, place, shade_of
-from alerts.incident_rows import incidents_of, open_incidents, turn_incidents
+from alerts.incident_rows import incidents_of, mark_merged, open_incidents, turn_incidents
 from alerts.journal import Entry, append
 from alerts.message import Evidence
 from alerts.office import Office
@@ -79,6 +80,8 @@ class Turn:
         shades: What keeps a rule on a device quiet.
         under: The cause going on above a rule on a device.
         findings: What the engine itself found; the next turn reads it.
+        merged: Incidents whose alarms moved, and where to.
+        suspicious: There are new alarms that may speak for a node above them.
         entries: Lines of the log, in order, appended at the end.
         counts: Transitions by action, for the metrics.
     """
@@ -93,6 +96,8 @@ class Turn:
     shades: dict[Key, Shade] = field(default_factory=dict)
     under: dict[Key, Cause] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    merged: dict[int, int] = field(default_factory=dict)
+    suspicious: bool = False
     entries: list[Entry] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     _happened: list[Happened] = field(default_factory=list)
@@ -159,6 +164,8 @@ class Turn:
         if alarm is None or alarm.incident_id == incident_id:
             return
         self._touched |= {incident_id, alarm.incident_id or incident_id}
+        if alarm.incident_id is not None:
+            self.merged[alarm.incident_id] = incident_id
         alarm = replace(alarm, incident_id=incident_id, version=alarm.version + 1)
         self._alarms[alarm.alarm_id] = alarm
         self.tracks[key] = replace(self.tracks[key], alarm=alarm)
@@ -190,6 +197,7 @@ class Turn:
         )
         passing("alerts.after_alarm")
         await turn_incidents(self.conn, self._touched | incidents_of(changed), self.now)
+        await mark_merged(self.conn, self.merged)
         passing("alerts.after_group")
         await save_pendings(self.conn, self._pendings())
         passing("alerts.after_pending")
@@ -246,6 +254,7 @@ class Turn:
             old: Fresh(key, self._alarms[old], *self._parts(key))
             for old, (key, _) in self._born.items()
         }
+        self.suspicious |= any(each.family in SUSPECTS for each in several.values())
         groups = await place(self.conn, list(several.values()), self.under)
         new = [group for group in groups if group.incident_id is None]
         firsts = [group.members[0] for group in new]

@@ -13,7 +13,8 @@ ALTER TABLE hub.incident
     ADD COLUMN notify_at     timestamptz,  -- look whether there is something to tell; null: nobody is told
     ADD COLUMN announced_at  timestamptz,  -- 报出: when seats were first told
     ADD COLUMN told_at       timestamptz,  -- when they were told last
-    ADD COLUMN told_count    int4 NOT NULL DEFAULT 0; -- of how many members
+    ADD COLUMN told_severity int2,         -- how grave it was then
+    ADD COLUMN told_count    int4 NOT NULL DEFAULT 0; -- and of how many members they were told
 CREATE INDEX incident_cause ON hub.incident (cause_node) WHERE cause_rule IS NOT NULL AND state = 'open';
 CREATE INDEX incident_unarranged ON hub.incident (incident_id) WHERE NOT arranged;
 CREATE INDEX incident_near ON hub.incident (family, started_at) WHERE family IS NOT NULL AND state = 'open';
@@ -38,6 +39,13 @@ CREATE TABLE hub.seat (                -- 席位: whose load is counted
     seat        text PRIMARY KEY,
     audiences   text[] NOT NULL DEFAULT '{city,maintenance,system}', -- whose alarms it is shown
     grid_prefix text NOT NULL DEFAULT '',           -- its part of the city; empty: all of it
-    flood_since timestamptz                         -- 告警洪峰; null: none
+    flood_since timestamptz,                        -- 告警洪峰; null: none
+    digest_at   timestamptz                         -- up to when it was told what is only counted
 );
 INSERT INTO hub.seat (seat) VALUES ('1');
+
+-- Whether a seat is shown an incident.
+CREATE FUNCTION hub.shows(s hub.seat, i hub.incident) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT i.audience = ANY (s.audiences)
+       AND (s.grid_prefix = '' OR EXISTS (SELECT 1 FROM unnest(i.grid_codes) AS g WHERE starts_with(g, s.grid_prefix)))
+$$;
