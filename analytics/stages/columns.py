@@ -33,7 +33,10 @@ class Columns:
         metric, place = self._place[name]
         column = (batch.exact if metric.f8 else batch.values)[place]
         values: NDArray[Any] = column[rows]
-        return np.where(outside(values, metric) & out_of_range(batch, rows), np.nan, values)
+        marked = out_of_range(batch, rows)
+        if marked.any():
+            values[marked & outside(values, metric)] = np.nan
+        return values
 
 
 def out_of_range(batch: Batch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:

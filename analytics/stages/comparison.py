@@ -1,6 +1,7 @@
 """Readings of a batch compared with every step of their kind's limits, all at once.
 
-Most rows end here: only those of devices with a breach, or with something under way, are stepped.
+Most rows end at :meth:`Comparison.passed`: only those of devices with a breach, or with something
+under way, are compared in full and stepped.
 """
 
 from dataclasses import dataclass
@@ -71,6 +72,23 @@ class Comparison:
         self._columns = columns
         self._ladder = ladder
         self._limits = ladder.limits
+
+    def passed(self, batch: Batch, rows: Rows) -> NDArray[np.bool_]:
+        """Return which rows pass a step; those whose clock is not believed: a red one."""
+        ladder, found = self._ladder, np.zeros(len(rows), np.bool_)
+        line = ladder.lines(batch.device_no[rows], batch.now)
+        doubted = (batch.quality[rows] & int(Quality.CLOCK_SUSPECT)) != 0
+        doubtful = bool(doubted.any())
+        for n, limit in enumerate(self._limits):
+            measured = self._columns.read(batch, limit.metric, rows)
+            past = breaching(measured, ladder.first[line, n], limit)
+            if doubtful:
+                red = ladder.threshold[line, (n + 1) * STEPS - 1]
+                past = np.where(doubted, breaching(measured, red, limit), past)
+            if limit.when or limit.unless:
+                past &= self._gate(batch, limit, rows)[0]
+            found |= past
+        return found
 
     def compare(self, batch: Batch, rows: Rows) -> Compared:
         """Compare all rows with all steps."""

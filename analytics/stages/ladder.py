@@ -35,6 +35,7 @@ class Ladder:
     Attributes:
         limits: The kind's limits.
         threshold: ``(lines, steps)``, limit by limit, NaN where there is no such step.
+        first: ``(lines, limits)`` the step that is passed first, NaN where there is none.
         margin: ``(lines, limits)`` how far inside a value must be to clear.
         hold: ``(lines, steps)`` consecutive readings that open.
         hold_us: ``(lines, steps)`` how long they must last besides, microseconds.
@@ -42,6 +43,7 @@ class Ladder:
     """
 
     threshold: NDArray[np.float64]
+    first: NDArray[np.float64]
     margin: NDArray[np.float64]
     hold: NDArray[np.float64]
     hold_us: NDArray[np.float64]
@@ -81,6 +83,10 @@ class Ladder:
 
         steps = [[each.steps() for each in line] for line in shown]
         self.threshold = np.array(steps, np.float64).reshape(len(values), several * STEPS)
+        self.first = np.full((len(values), several), np.nan)
+        for n, limit in enumerate(self.limits):
+            nearer = np.fmax if limit.below else np.fmin
+            nearer.reduce(self.threshold[:, n * STEPS : (n + 1) * STEPS], 1, out=self.first[:, n])
         self.margin = column("clear_margin")
         self.hold = np.repeat(column("hold"), STEPS, 1)
         self.hold_us = np.repeat(column("hold_s") * _SECOND, STEPS, 1)

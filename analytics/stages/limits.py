@@ -92,13 +92,14 @@ class Limits(StatefulStage[_LimitState]):
         if not len(rows):
             return []
         device_no = batch.device_no[rows]
-        view = self._comparison.compare(batch, rows)
-        begins = starts(device_no)
         known = self.state.find(device_no)
-        wanted = view.breach.any(0) | view.alarming.any(0)
+        wanted = self._comparison.passed(batch, rows)
         wanted |= (known >= 0) & self.state.busy[known]
+        if not wanted.any():
+            return []
+        begins = starts(device_no)
         each = np.logical_or.reduceat(wanted, np.flatnonzero(begins))
-        view = view.take(np.flatnonzero(each[np.cumsum(begins) - 1]))
+        view = self._comparison.compare(batch, rows[each[np.cumsum(begins) - 1]])
         return [
             finding
             for at in passes(batch.device_no[view.row])

@@ -197,9 +197,8 @@ class Rain(StatefulStage[_RainState]):
 
         def within(hours: int) -> Floats:
             wanted = np.where((age >= 0) & (age < hours * _HOUR_BINS), bins, 0.0)
-            total = np.zeros(len(at))
-            for place in range(self._bins):  # a fixed order: sums must not hang on the batch
-                total += wanted[:, place]
+            # one after the other: sums must not hang on the batch
+            total: Floats = np.cumsum(wanted, axis=1)[:, -1]
             return total
 
         steps = [within(step.hours) for step in self._watch.steps]

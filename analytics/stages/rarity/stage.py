@@ -118,8 +118,8 @@ class Rarity(StatefulStage[RarityState]):
             return []
         metrics = len(self._metrics)
         values = np.empty((len(rows), metrics), np.float32)
-        for place, metric in enumerate(self._metrics):
-            values[:, place] = self._columns.read(batch, metric.name, rows)
+        for column, metric in enumerate(self._metrics):
+            values[:, column] = self._columns.read(batch, metric.name, rows)
         device_no = batch.device_no[rows]
         at = self.state.rows(device_no)
         wanted = np.isfinite(values) & ~self._engaged(batch, rows, at)
