@@ -6,14 +6,14 @@ overwritten. What may follow on what is decided in :mod:`alerts.alarm`,
 """
 
 from alerts.alarm_actions import AlarmActions
-from alerts.case_actions import CaseActions
+from alerts.incident_actions import IncidentActions
 from alerts.staff import Filing, Outcome
 from alerts.window_actions import WindowActions
 
 __all__ = ["Filing", "Outcome", "StaffActions"]
 
 
-class StaffActions(AlarmActions, CaseActions, WindowActions):
+class StaffActions(AlarmActions, IncidentActions, CaseActions, WindowActions):
     """The actions of staff.
 
     Every method raises :class:`NotFoundError` where there is no such thing,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerts.alarm import Alarm, Condition
+from alerts.attaching import attached, find_open_case
 from alerts.case import Case, Move, Order, dispatch, file, move
 from alerts.case_rows import add_case, add_order, next_case_no, next_order_no
 from alerts.clock_rows import handle_due, handle_limit, limit_seconds, run_clocks
@@ -78,6 +79,9 @@ async def file_alarm(
             Text("设备运维或历史告警不立城市案件", "this alarm is no matter for a city case")
         )
     route = await find_department(conn, facts, rule, now)
+    known = await find_open_case(conn, alarm.incident_id, route.dept_code or CENTRE)
+    if known is not None:
+        return known, [attached(known, evidence, actor)]
     severity, code = alarm.severity, route.class_code or rule.class_code
     limit = await handle_limit(conn, rule.category, code, severity, now, rule=rule)
     case = Case(

@@ -360,6 +360,8 @@ class Turn:
         )
         self.entries += entries
         self.counts.update(entry.action for entry in entries)
+        if case.severity < happened.alarm.severity:  # it joined a case that was less grave
+            await self._make_graver(case.case_no, happened.alarm.severity)
         return case.case_no
 
     async def _watched(self) -> Watched:

@@ -81,6 +81,33 @@ class Actions(Protocol):
     ) -> Outcome:
         """End a maintenance window before its time."""
 
+    async def acknowledge_incident(
+        self, incident_id: int, *, actor: str, version: int | None = None
+    ) -> Outcome:
+        """Say that a person has seen all alarms of an incident (成组确认)."""
+
+    async def merge_incidents(
+        self,
+        incident_id: int,
+        *,
+        actor: str,
+        reason: str,
+        others: Sequence[int],
+        version: int | None = None,
+    ) -> Outcome:
+        """Put the alarms of other incidents into one (合并)."""
+
+    async def split_incident(
+        self,
+        incident_id: int,
+        *,
+        actor: str,
+        reason: str,
+        alarms: Sequence[int],
+        version: int | None = None,
+    ) -> Outcome:
+        """Take alarms out of an incident into a new one (拆分)."""
+
     async def file(self, alarm_id: int, *, actor: str, version: int | None = None) -> Filing:
         """Make a case (立案) of the alarm's incident."""
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from alerts.actions import StaffActions
 from core.clock import ManualClock
 from core.db import Pool
+from core.errors import ConflictError, NotFoundError
 from core.model import Edge, Severity
 from tests.desk import NOON, Desk, finding, later
 
@@ -228,3 +230,71 @@ async def test_a_flood_is_counted_by_announcements_and_hides_no_red(desk: Desk) 
     desk.clock.advance(700)
     await desk.work()
     assert await desk.rows(seen) == [("flood_begun",), ("flood_ended",)]
+
+
+async def test_a_group_is_acknowledged_as_one_and_the_audit_lists_each(desk: Desk) -> None:
+    staff = StaffActions(desk.pool, desk.clock, "webhook")
+    gateway = await desk.device("GW-1", "gateway")
+    numbers = await covers(desk, 3, gateway="GW-1")
+    await desk.find(dead(gateway), *(silent(number) for number in numbers))
+    await desk.work()
+    await staff.acknowledge(2, actor="li")
+    outcome = await staff.acknowledge_incident(1, actor="wang")
+    assert await desk.rows("SELECT alarm_id, acked_by FROM hub.alarm ORDER BY 1") == [
+        (1, "wang"), (2, "li"), (3, "wang"), (4, "wang"),
+    ]  # fmt: skip
+    audit = await desk.rows(
+        "SELECT object, object_id FROM hub.audit WHERE actor = 'wang' ORDER BY object_id, object"
+    )
+    assert audit == [("alarm", "1"), ("incident", "1"), ("alarm", "3"), ("alarm", "4")]
+    assert outcome.version == (await desk.row("SELECT version FROM hub.incident"))[0]
+    with pytest.raises(ConflictError):
+        await staff.acknowledge_incident(1, actor="li")
+    with pytest.raises(NotFoundError):
+        await staff.acknowledge_incident(99, actor="li")
+
+
+async def test_incidents_are_split_and_merged_by_hand_with_a_reason(desk: Desk) -> None:
+    staff = StaffActions(desk.pool, desk.clock, "webhook")
+    gateway = await desk.device("GW-1", "gateway")
+    first, second = await covers(desk, 2, gateway="GW-1")
+    other = await desk.device("GW-2", "gateway")
+    await desk.find(dead(gateway), silent(first), silent(second))
+    await desk.work()
+    await desk.find(dead(other, at=1))
+    await desk.work()
+    with pytest.raises(ConflictError):
+        await staff.split_incident(1, actor="wang", reason=" ", alarms=[2])
+    with pytest.raises(ConflictError):
+        await staff.split_incident(1, actor="wang", reason="no", alarms=[1, 2, 3])
+    await staff.split_incident(1, actor="wang", reason="its own battery", alarms=[2])
+    found = [(incident, quiet) for incident, _, quiet in await members(desk)]
+    assert found == [(1, "none"), (3, "none"), (1, "suppressed"), (2, "none")]
+    await desk.work()
+    assert await desk.rows("SELECT member_count FROM hub.incident ORDER BY incident_id") == [
+        (2,), (1,), (1,),
+    ]  # fmt: skip
+    await staff.merge_incidents(1, actor="wang", reason="one lorry", others=[2, 3])
+    assert [row[0] for row in await members(desk)] == [1, 1, 1, 1]
+    rows = await desk.rows("SELECT state, merged_into FROM hub.incident ORDER BY incident_id")
+    assert rows == [("open", None), ("closed", 1), ("closed", 1)]
+    said = await desk.rows(
+        "SELECT action, reason FROM hub.event_log WHERE object = 'incident'"
+        " AND action LIKE '%%by_hand' ORDER BY event_id"
+    )
+    assert said == [("split_by_hand", "its own battery"), ("merged_by_hand", "one lorry")]
+
+
+async def test_a_second_red_alarm_of_an_incident_goes_to_the_case_it_has(desk: Desk) -> None:
+    await desk.settle_city()
+    level = {"rule_id": "level_ladder", "metric": "level", "severity": Severity.RED}
+    for n in range(2):
+        place = {"lon": 111.0, "lat": 37.0 + n * 0.001, "dept_code": "SZ"}
+        await desk.find(finding(await desk.device(f"WG-{n}", "water_gauge", **place), **level))
+        await desk.work()
+    (first,), (second,) = await desk.rows("SELECT case_no FROM hub.alarm ORDER BY alarm_id")
+    assert first is not None
+    assert first == second
+    assert await desk.row("SELECT count(*) FROM hub.case") == (1,)
+    assert "alarm_attached" in await desk.actions_of("case")
+    assert await desk.row("SELECT count(*) FROM hub.alarm WHERE suppression <> 'none'") == (0,)
