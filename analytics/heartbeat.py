@@ -9,7 +9,9 @@ and a registry imported ahead of the installation must not raise thousands of al
 Where many devices of one gateway 网关 or one feeder 回路 fall silent together, that carrier is the
 news and they are not announced; hence a device behind a carrier waits one more interval for that
 verdict. Where both could be to blame it is the one that explains more: the share of its devices
-that is silent, times its share of all that is silent (p × q of the cause tree).
+that is silent, times its share of all that is silent (p × q of the cause tree). Lamps of a tripped
+feeder fall silent one by one: while all that are silent behind a gateway hang on one feeder, a
+fifth of them is no dead gateway.
 """
 
 from dataclasses import dataclass
@@ -45,6 +47,9 @@ _GROUPS: Final = {
 CARRIERS: Final = tuple(_GROUPS)
 """Kinds of the virtual devices whose failure silences others: the rows of ``Fleet.carriers``."""
 _CABLES: Final = 2  # the first of them: one of these explains even a city that is silent as a whole
+_FEEDERS: Final = CARRIERS.index("feeder")
+_NARROWEST_FIRST: Final = ("feeder", "gateway", "network", "cell")
+"""Of carriers that explain a silence equally well the first one is blamed."""
 NOBODY: Final = -1
 _DEAF_CONTACTS: Final = 30  # that should have come from the whole fleet, and none did; ours
 _DEAF_US: Final = 60_000_000
@@ -241,8 +246,9 @@ def _carriers_lost(fleet: Fleet, memory: Memory, silent: NDArray[np.bool_]) -> l
 def _blame(fleet: Fleet, alone: NDArray[np.bool_]) -> CarrierLost | None:
     """Return the carrier that best explains these silent devices, if any does."""
     best, best_score = None, 0.0
-    for row, kind in zip(fleet.carriers, CARRIERS, strict=False):
-        group = _GROUPS[kind]
+    feeder_of = fleet.carriers[_FEEDERS]
+    for kind in _NARROWEST_FIRST[: len(fleet.carriers)]:
+        row, group = fleet.carriers[CARRIERS.index(kind)], _GROUPS[kind]
         carriers, counts = np.unique(row[alone], return_counts=True)
         for carrier in carriers[(counts >= group.least) & (carriers != NOBODY)].tolist():
             behind = row == carrier
@@ -250,7 +256,11 @@ def _blame(fleet: Fleet, alone: NDArray[np.bool_]) -> CarrierLost | None:
             places = _together(fleet, np.flatnonzero(alone & behind), group)
             share = len(places) / carried
             score = share * len(places)  # the share of all that is silent has one divisor
-            if len(places) < group.least or share <= group.share or score <= best_score:
+            one_feeder = len(places) and (feeder_of[places] == feeder_of[places[0]]).all()
+            needed = group.share
+            if kind == "gateway" and one_feeder and feeder_of[places[0]] != NOBODY:
+                needed = max(needed, _GROUPS["feeder"].share)  # more of that feeder may follow
+            if len(places) < group.least or share <= needed or score <= best_score:
                 continue
             first_ts = int(fleet.contact[places].max())
             best, best_score = CarrierLost(carrier, kind, places, carried, first_ts), score

@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 
 _VERSION: Final = 1
 _OUTAGE_US: Final = 60_000_000
-"""Microseconds without a pass after which the hub counts as having been away."""
+"""Microseconds without a pass after which the hub counts as having been away, at the least."""
+_MISSED: Final = 3
+"""So many passes in a row must be missing for that; else a sweep made seldom would find nobody."""
 _NAMED_CHILDREN: Final = 200
 _PERIODS: Final = "periods"
 _KEEP_US: Final = 600_000_000
@@ -89,7 +91,9 @@ async def run_sweep(*, pool: Pool, clock: Clock, every: float, grace: float) -> 
     while True:
         try:
             learnt = learnt or await _recall_periods(pool)
-            told = await sweep(pool, clock, judged_from=judged_from, away=away, periods=learnt)
+            told = await sweep(
+                pool, clock, judged_from=judged_from, away=away, periods=learnt, every=every
+            )
             if told is not None:
                 away = False
                 if clock.micros() - kept_at > _KEEP_US:
@@ -108,6 +112,7 @@ async def sweep(
     judged_from: int = 0,
     away: bool = False,
     periods: Periods | None = None,
+    every: float = 0.0,
 ) -> list[Finding] | None:
     """Make one pass.
 
@@ -118,6 +123,7 @@ async def sweep(
         away: The hub could not store anything since the last pass: silence counts from now.
         periods: What was learnt of how often each device speaks, and goes on learning; None: only
             what registry and kinds declare.
+        every: Seconds between two passes.
 
     Returns:
         What was found, or None where another sweep holds the lock.
@@ -131,7 +137,7 @@ async def sweep(
             return None
         now = clock.micros()
         memory = await _recall(conn, now)
-        if away or now - memory.passed_at > _OUTAGE_US:
+        if away or now - memory.passed_at > max(_OUTAGE_US, _MISSED * every * 1e6):
             memory.available_since = now
         periods = Periods.empty() if periods is None else periods
         watched = await _watched(conn, periods)

@@ -37,7 +37,8 @@ _NAN: Final = _F("nan")
 _HALF: Final = _F(0.5)
 _HALF_AS_MUCH: Final = _F(1.5)
 DEAD_W: Final = _F(2.0)
-DEAD_SHARE: Final = _F(0.1)
+_DEAD_SHARE: Final = _F(0.1)  # of the power at full level: a driver's own draw does not dim
+_DEAD_DIMMED: Final = _F(0.25)  # of the power at the level of the moment, at the most
 NO_CURRENT_A: Final = _F(0.02)
 _BURNS_W: Final = _F(5.0)
 _SURGE_A: Final = _F(0.3)
@@ -180,6 +181,18 @@ class View:
     amp: Floats
 
 
+def dead_below(power: Floats, share: Floats) -> Floats:
+    """Return up to which power a lamp is dark, in watts.
+
+    Args:
+        power: ``(n,)`` what it draws at its level when it is sound, watts; NaN: not yet learnt.
+        share: ``(n,)`` its level, 0 to 1.
+    """
+    full = power / np.fmax(share, _LEAST_SHARE)
+    below: Floats = np.fmax(np.fmin(_DEAD_SHARE * full, _DEAD_DIMMED * power), DEAD_W)
+    return below
+
+
 def step(s: LampState, at: Rows, ts: NDArray[np.int64], row: Supply, faulty: Bools) -> View:
     """Judge one row of each of several lamps, and learn from it where it is sound.
 
@@ -199,7 +212,7 @@ def step(s: LampState, at: Rows, ts: NDArray[np.int64], row: Supply, faulty: Boo
     amp = power / (np.maximum(row.volt, _LEAST_V) * factor)
 
     measured = ~np.isnan(row.power)
-    dark_below = np.fmax(DEAD_SHARE * power, DEAD_W)
+    dark_below = dead_below(power, row.share)
     dark = np.where(measured, row.power <= dark_below, row.amp <= NO_CURRENT_A)
     judged[OUT] = lit & (measured | ~np.isnan(row.amp))
     breach[OUT] = dark

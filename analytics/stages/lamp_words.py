@@ -1,5 +1,6 @@
 """What is said of a lamp fault: value, expectation, band, and one sentence in two languages."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +84,13 @@ class LampWords:
         at = int(state.find(np.array([device_no], np.int32))[0])
         if fault in circuit.TRENDS:
             return self._trend(state, at, fault)
-        _, _, volt, amp, power, *_ = (float(value) for value in columns)
+        _, level, volt, amp, power, *_ = (float(value) for value in columns)
         learnt: dict[str, Any] = {"rows": state.trend(at, circuit.WEAK)[3]}
         if fault == circuit.OUT:
-            kind, why = _dark(volt, amp, expected_a)
-            return self._out(kind, why, power, expected_w, learnt)
+            share = 1.0 if math.isnan(level) else level / 100
+            at_level = np.array([[expected_w], [share]], np.float32)
+            dead = float(circuit.dead_below(*at_level)[0])
+            return self._out(_dark(volt, amp, expected_a), power, (expected_w, dead), learnt)
         if fault == circuit.SHORT:
             return self._short(amp, expected_a, learnt)
         if fault == circuit.DAY:
@@ -95,22 +98,22 @@ class LampWords:
         return self._flicker(state.flips(at), power, expected_w, learnt)
 
     def _out(
-        self, kind: str, why: Text, power: float, expected_w: float, learnt: dict[str, Any]
+        self, why: tuple[str, Text], power: float, bounds: tuple[float, float], learnt: Any
     ) -> Seen:
+        (kind, words), (expected_w, dead_w) = why, bounds
         told = self._says("power", power)
-        dead = max(circuit.DEAD_W, circuit.DEAD_SHARE * expected_w if expected_w > 0 else 0.0)
         return Seen(
             kind,
             "power",
             self._columns.metric("power"),
             Text(
-                f"开关已合而灯不亮：{told.zh}，{why.zh}",
-                f"dark with its switch on: {told.en}, {why.en}",
+                f"开关已合而灯不亮：{told.zh}，{words.zh}",
+                f"dark with its switch on: {told.en}, {words.en}",
             ),
             told,
             power,
             expected_w,
-            float(dead),
+            dead_w,
             detail=learnt,
         )
 

@@ -95,6 +95,17 @@ def test_a_dark_lamp_says_why_it_is_dark(change: Change, kind: str) -> None:
     assert finding.value < finding.limit
 
 
+def test_a_dead_lamp_is_told_while_it_is_dimmed_too() -> None:
+    def dead_when_dimmed(values: Values) -> None:
+        if values["level"] < 50:
+            dark(values, amp=0.05, power=6.0)
+
+    (finding,) = lamp(find(nights(4, dead_when_dimmed, since=3.3, until=3.6)))[:1]
+    assert (finding.rule_id, finding.kind) == ("lamp_out", "dead")
+    assert finding.expected == pytest.approx(48, rel=0.1)
+    assert finding.limit == pytest.approx(12, rel=0.1)
+
+
 def test_a_lamp_never_seen_lit_is_still_called_out() -> None:
     found = lamp(find(nights(1, dark)))
     assert {(f.rule_id, f.kind) for f in found} == {("lamp_out", "open_circuit")}

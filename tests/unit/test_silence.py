@@ -130,6 +130,23 @@ def test_of_gateway_and_feeder_the_one_that_explains_more_is_blamed() -> None:
     assert (found.device_no, found.carried) == (GATEWAY, 20)
 
 
+def test_a_feeder_that_falls_silent_lamp_by_lamp_is_never_taken_for_its_gateway() -> None:
+    for silent in range(1, 21):  # its twenty lamps are half of the gateway's
+        lamps = fleet(*[31.0] * silent, gateway=GATEWAY, others=40 - silent)
+        lamps.carriers[1, :20] = FEEDER
+        found = [c for c in judge(lamps, memory(), NOW) if isinstance(c, CarrierLost)]
+        assert [each.device_no for each in found] == [FEEDER] * (silent > 12), silent
+
+
+def test_a_feeder_alone_behind_its_gateway_is_blamed_before_it() -> None:
+    lamps = fleet(*[31.0] * 20, gateway=GATEWAY, others=1)
+    lamps.carriers[0, 20:] = -1
+    lamps.carriers[1, :20] = FEEDER
+    (found,) = judge(lamps, memory(), NOW)
+    assert isinstance(found, CarrierLost)
+    assert found.device_no == FEEDER
+
+
 def test_a_single_device_behind_a_gateway_waits_one_interval_for_that_verdict() -> None:
     assert judge(fleet(35, gateway=GATEWAY, others=9), memory(), NOW) == []
     assert lost(judge(fleet(41, gateway=GATEWAY, others=9), memory(), NOW)) == [0]
