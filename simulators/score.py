@@ -105,6 +105,7 @@ class Score:
         findings: How many findings lie behind the alarms.
         causes: How many causes there were.
         bounds: What the run must keep: :meth:`figures` by name.
+        forbidden: How many alarms were forbidden, by ``truth_id`` of the cause that forbids them.
     """
 
     expectations: Sequence[Expectation]
@@ -114,6 +115,7 @@ class Score:
     findings: int
     causes: int
     bounds: Mapping[str, float] = field(default_factory=dict)
+    forbidden: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, outcome: str) -> int:
         """Return how many alarms had an outcome."""
@@ -207,11 +209,14 @@ def judge(
     """
     causes = [_Cause.of(line, intervals or {}, allowed_s) for line in truth]
     expected = [each for cause in causes for each in cause.expectations()]
+    forbidden = Counter[str]()
     judged = [
-        (alarm, _outcome(alarm, expected, causes))
+        (alarm, _outcome(alarm, expected, causes, forbidden))
         for alarm in sorted(alarms, key=lambda alarm: (alarm.raised_at, alarm.started_at))
     ]
-    score = Score(expected, judged, devices, days, findings, len(causes), dict(bounds or {}))
+    score = Score(
+        expected, judged, devices, days, findings, len(causes), dict(bounds or {}), forbidden
+    )
     for name in score.bounds:
         if name not in score.figures():
             raise ValueError(f"{name!r} is no figure; there are {', '.join(score.figures())}")
@@ -282,7 +287,12 @@ class _Cause:
         return bool(unwanted.get("clears_by", alarm.clear_reason) == alarm.clear_reason)
 
 
-def _outcome(alarm: Raised, expected: Sequence[Expectation], causes: Sequence[_Cause]) -> str:
+def _outcome(
+    alarm: Raised,
+    expected: Sequence[Expectation],
+    causes: Sequence[_Cause],
+    forbidden: Counter[str],
+) -> str:
     meant = [
         each
         for each in expected
@@ -291,8 +301,10 @@ def _outcome(alarm: Raised, expected: Sequence[Expectation], causes: Sequence[_C
         and each.opens <= alarm.started_at <= each.closes
     ]
     holding = [cause for cause in causes if cause.holds(alarm)]
-    if any(cause.forbids(alarm) for cause in holding):
-        return "forbidden"
+    for cause in holding:
+        if cause.forbids(alarm):
+            forbidden[cause.line["truth_id"]] += 1
+            return "forbidden"
     for each in meant:
         if each.raised is None:
             each.raised = alarm

@@ -1,7 +1,7 @@
 """A city's traffic recorded, then taken through the whole hub again, by clocks that are not ours.
 
-In lock-step the clock stands until all work is done and then jumps on: ingest worker, engine and
-sweep see the same moments in every run, so even the event log comes out equal, hash by hash.
+In lock-step the clock stands until all work is done and then jumps on: ingest worker, slow roles
+and engine see the same moments in every run, so even the event log comes out equal, hash by hash.
 Scaled, the clock runs a thousand times as fast and nobody waits for anybody.
 """
 
@@ -13,10 +13,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 
 from alerts.engine import step
+from analytics.likeness import compare_all
+from analytics.patrol import patrol
+from analytics.rivers import compare
+from analytics.rollup import roll_up
+from analytics.rounds import judge_rounds
 from analytics.silence import sweep
 from analytics.stages import build_stages
 from core.clock import Clock, ManualClock, ScaledClock, SystemClock
@@ -36,6 +42,9 @@ from simulators.city_files import (
     DEVICES,
     DUTIES,
     GRID_CELLS,
+    LINKS,
+    PLANS,
+    SEGMENTS,
     write_city,
 )
 from simulators.life import Life
@@ -44,12 +53,17 @@ from simulators.stream import Stream
 START: Final = to_micros(datetime(2026, 5, 4, tzinfo=UTC))
 LATENCY_US: Final = 400_000
 _HOUR_US: Final = 3_600_000_000
+_ROUND_US: Final = 600_000_000
+ZONE: Final = ZoneInfo("Asia/Shanghai")
 SHEETS: Final[tuple[tuple[What, str], ...]] = (
     ("departments", DEPARTMENTS),
     ("grid", GRID_CELLS),
     ("components", COMPONENTS),
     ("duties", DUTIES),
     ("devices", DEVICES),
+    ("links", LINKS),
+    ("segments", SEGMENTS),
+    ("plans", PLANS),
 )
 _TABLES: Final = (
     # what a run leaves behind, by table; sequences begin at 1 in every database
@@ -122,12 +136,22 @@ async def _working(url: str, source: ReplaySource, clock: Clock) -> AsyncIterato
         await asyncio.wait([worker])
 
 
+async def look_around(pool: Pool, clock: Clock) -> None:
+    """Let the slow roles look once, as they do every minute; they catch up by themselves."""
+    await compare_all(pool, clock)
+    await patrol(pool, clock, ZONE)
+    await judge_rounds(pool, clock, ZONE)
+    await roll_up(pool, clock)
+    await compare(pool, clock)
+
+
 async def run_in_lockstep(
     url: str,
     path: Path,
     *,
     step_s: float,
     watch_silence: bool = True,
+    slow_roles: bool = False,
     stops: Sequence[int] = (),
     restarts: Sequence[int] = (),
     hourly: Callable[[Pool, Clock], Awaitable[None]] | None = None,
@@ -139,6 +163,7 @@ async def run_in_lockstep(
         path: The recording.
         step_s: How far the clock jumps at least, in seconds.
         watch_silence: Look for silent devices at each stop.
+        slow_roles: Let the other slow roles look every ten minutes.
         stops: Further moments to stop at, microseconds, such as those of devices' own alarms.
         restarts: When the ingest worker is ended and started anew, microseconds.
         hourly: Done about once an hour.
@@ -146,7 +171,7 @@ async def run_in_lockstep(
     times = [message.at for message in Recording(path).read()]
     jump = round(step_s * 1e6)
     clock = ManualClock(from_micros(START))
-    done, hour = 0, START
+    done, looked, hour = 0, START, START
     async with open_pool(url, 2, name="lockstep") as pool:
         for until in (*sorted(restarts), times[-1] + jump):
             source = ReplaySource(path=path, name="replay", clock=clock, paced=True, poll_s=0.001)
@@ -161,7 +186,10 @@ async def run_in_lockstep(
                         while source.position < done:
                             await asyncio.sleep(0.001)
                     if watch_silence:
-                        await sweep(pool, clock)
+                        await sweep(pool, clock, every=step_s)
+                    if slow_roles and now - looked >= _ROUND_US:
+                        looked = now
+                        await look_around(pool, clock)
                     while await step(pool, clock, "webhook"):
                         pass
                     if hourly is not None and now - hour >= _HOUR_US:

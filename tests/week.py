@@ -6,7 +6,7 @@ so that a new one joins by itself. A seat acknowledges and resets what is over, 
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,11 +24,14 @@ from devices import KINDS
 from simulators.chance import generator
 from simulators.city import City, build_city
 from simulators.city_devices import CityDevice
+from simulators.physics.movers import beat_of
 from simulators.scenes import SCENES, Scene
+from simulators.scenes.scene import choose_devices
 from simulators.score import Score
 from simulators.score_hub import score_hub
 from simulators.stream import Stream
-from simulators.truth import TruthFile
+from simulators.sun import elevation
+from simulators.truth import TruthFile, read_truth
 from tests.lockstep import LATENCY_US, START
 
 HOUR_US: Final = 3_600_000_000
@@ -37,7 +40,16 @@ GAP_H: Final = 2.0
 _TIMES: Final = 4
 """So often a short scene is played."""
 LONG_H: Final = 12.0
-"""A scene that lasts longer goes on beside the others."""
+"""A scene that lasts longer is played once."""
+_WEEKS_S: Final = 7 * 86_400.0
+"""One that lasts longer still is played in the days that there are, beside the others."""
+SLOPES: Final = ("slope_failing", "slope_rain")
+SLOPES_H: Final = 75 * 24.0 + 24.0 + GAP_H
+_KEPT_APART: Final = {"slope_failing": (0,), "slope_rain": (1, 2), "battery_cliff": (-1, -2)}
+"""Which devices of its kind such a scene befalls: no other scene does."""
+_CLEARLY_DEG: Final = 8.0
+_SOON_US: Final = 2 * HOUR_US
+_SEED: Final = 11
 _INTERVALS: Final = {
     # enough rows for detectors to learn in half a day, and a week is no flood
     "manhole_cover": 600.0,
@@ -76,7 +88,7 @@ class Traffic:
 
 def week_city() -> City:
     """A hundred devices of all kinds out of the city, whole feeders and gateways first."""
-    city = build_city(11, components=0, scale=1.0, intervals=_INTERVALS)
+    city = build_city(_SEED, components=0, scale=1.0, intervals=_INTERVALS)
     chosen: list[CityDevice] = []
     for kind in dict.fromkeys(device.kind for device in city.devices):
         several = [device for device in city.devices if device.kind == kind]
@@ -92,68 +104,156 @@ def week_city() -> City:
         city,
         components=[each for each in city.components if each.component_code in components],
         devices=[device for device in city.devices if device.device_id in kept],
+        plans=[plan for plan in city.plans if plan.device_id in kept],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A scene that is to begin: when, on whom (empty: whom it picks), and for how long."""
+
+    at: int
+    scene: Scene
+    target: str
+    lasts_s: float
+
+
+def slopes_of(city: City) -> City:
+    """Return the city's displacement points alone: what slopes do takes months."""
+    points = [device for device in city.devices if device.kind == "displacement_point"]
+    return replace(city, components=[], devices=points, plans=[])
 
 
 def record_week(
     city: City, folder: Path, *, hours: float, scenes: Collection[str] = tuple(SCENES)
 ) -> Traffic:
     """Record so many hours of the city with some scenes, and write down what really happened."""
-    name = "with" if scenes else "without"
-    truth = folder / f"{name}.truth.jsonl"
+    label = "with" if scenes else "without"
+    truth = folder / f"{label}.truth.jsonl"
     file = TruthFile(truth)
     span = {"start": from_micros(START), "end": from_micros(START + round(hours * HOUR_US))}
-    file.write({"scenario": f"week {name} scenes", **span, "expect": {}})
-    stream = Stream(city.devices, seed=11, start=START, truth=file)
+    file.write({"scenario": f"week {label} scenes", **span, "expect": {}})
+    stream = Stream(city.devices, seed=_SEED, start=START, truth=file)
     played, left_out = Counter[str](), dict[str, str]()
-    cues = _schedule([SCENES[each] for each in scenes], hours, left_out)
-    path = folder / f"{name}.rec"
+    plans = _schedule(city, [SCENES[each] for each in scenes], hours)
+    left_out |= dict.fromkeys({*scenes} - {plan.scene.name for plan in plans}, "no room")
+    path = folder / f"{label}.rec"
     end = START + round(hours * HOUR_US)
     with RecordingWriter(path) as recording:
         now = START
         while now < end:
-            due = cues[0][0] if cues else end
+            due = plans[0].at if plans else end
             now = min(max(stream.next_at(), now), due, end)
-            if cues and now >= due:
-                scene = cues.pop(0)[1]
+            if plans and now >= due:
+                plan = plans.pop(0)
+                name = plan.scene.name
                 try:
-                    stream.begin(scene.name, now, lasts_s=_lasts(scene))
-                    played[scene.name] += 1
+                    stream.begin(name, now, target=plan.target, lasts_s=plan.lasts_s)
+                    played[name] += 1
                 except (ConflictError, NotFoundError) as error:
-                    left_out[scene.name] = str(error)
+                    left_out[name] = str(error)
             for message in stream.until(now):
                 at = message.at + LATENCY_US
                 recording.append(Recorded(at, message.topic.encode(), message.payload))
     return Traffic(path, truth, recording.count, played, left_out)
 
 
-def _schedule(
-    scenes: Sequence[Scene], hours: float, left_out: dict[str, str]
-) -> list[tuple[int, Scene]]:
-    """Return when each scene begins: long ones early, short ones one after another till the end.
+def _schedule(city: City, scenes: Sequence[Scene], hours: float) -> list[_Plan]:
+    """Return when each scene begins: those of one kind one after another, kinds beside each other.
 
-    Detectors learn for a day first, or a quarter of a shorter run.
+    Detectors learn for a day first, or a quarter of a shorter run. What takes weeks is played in
+    the days that there are.
     """
     first, last = min(24.0, hours / 4), hours - GAP_H
-    cues: list[tuple[int, Scene]] = []
-    short: list[Scene] = []
+    whole = (last - first) * 3600
+    plans: list[_Plan] = []
+    lanes: dict[str, list[Scene]] = {}
     for scene in scenes:
-        lasts = _lasts(scene) / 3600
-        if lasts > last - first:
-            left_out[scene.name] = f"it lasts {lasts:.0f} h"
-        elif lasts > LONG_H:
-            cues.append((START + round(first * HOUR_US), scene))
+        if scene.lasts_s > _WEEKS_S:
+            at = START + round(first * HOUR_US)
+            target = ",".join(
+                _of_kind(city, scene.kind)[place] for place in _KEPT_APART[scene.name]
+            )
+            plans.append(_Plan(at, scene, target, whole))
         else:
-            short.append(scene)
-    at = first + 1.0
-    chance = generator(11, "week", "city", "order")
-    for _ in range(_TIMES):
-        for place in chance.permutation(len(short)):
-            scene = short[place]
-            if at + _lasts(scene) / 3600 <= last:
-                cues.append((START + round(at * HOUR_US), scene))
-                at += _lasts(scene) / 3600 + GAP_H
-    return sorted(cues, key=lambda cue: cue[0])
+            lanes.setdefault(scene.kind, []).append(scene)
+    for kind, several in sorted(lanes.items()):
+        plans += _lane(city, kind, several, first + 1.0, last)
+    return sorted(plans, key=lambda plan: (plan.at, plan.scene.name))
+
+
+def _lane(
+    city: City, kind: str, scenes: Sequence[Scene], first: float, last: float
+) -> Iterator[_Plan]:
+    """Yield the scenes of one kind, each at most :data:`_TIMES`, as light and shifts allow."""
+    chance = generator(_SEED, "week", kind, "order")
+    left = [
+        scenes[place]
+        for turn in range(_TIMES)
+        for place in chance.permutation(len(scenes))
+        if turn == 0 or scenes[place].lasts_s <= LONG_H * 3600
+    ]
+    at, turns = first, Counter[str]()
+    while left and at < last:
+        for place, scene in enumerate(left):
+            lasts = _lasts(scene) / 3600
+            target = _whom(city, scene, at, turns[scene.name])
+            if at + lasts > last or target is None or not _seen(city, scene, at, at + lasts):
+                continue
+            yield _Plan(START + round(at * HOUR_US), scene, target, lasts * 3600)
+            del left[place]
+            turns[scene.name] += 1
+            at += lasts + GAP_H
+            break
+        else:
+            at += 0.5
+
+
+def _seen(city: City, scene: Scene, begin: float, end: float) -> bool:
+    """Return whether it is day, or night, from one hour to another, where the scene asks for it."""
+    where = city.devices[0]
+    heights = [
+        elevation(START + round((begin + n / 4 * (end - begin)) * HOUR_US), where.lon, where.lat)
+        for n in range(5)
+    ]
+    return {
+        "any": True,
+        "day": min(heights) > _CLEARLY_DEG,
+        "night": max(heights) < -_CLEARLY_DEG,
+    }[scene.light]
+
+
+def _whom(city: City, scene: Scene, hour: float, turn: int) -> str | None:
+    """Return whom a scene befalls: each time another device, of vehicles one about to begin work.
+
+    Empty: whom the scene picks; None: nobody is fit for it at this hour.
+    """
+    if scene.choose is not choose_devices or scene.parameters.get("count", 1) != 1:
+        return ""
+    at = START + round(hour * HOUR_US)
+    apart = {
+        _of_kind(city, SCENES[name].kind)[place]
+        for name, places in _KEPT_APART.items()
+        for place in places
+    }
+    devices = [
+        device
+        for device in city.devices
+        if device.kind == scene.kind and device.device_id not in apart
+    ]
+    order = generator(_SEED, "week", scene.name, "whom").permutation(len(devices))
+    if scene.kind != "sanitation_vehicle":
+        return devices[int(order[turn % len(devices)])].device_id
+    for place in map(int, order):
+        name, where = devices[place].device_id, devices[place]
+        beat = beat_of(scene.kind, name, seed=_SEED, lon=where.lon, lat=where.lat)
+        if not beat.worked(at)[1] and beat.worked(at + _SOON_US)[1]:
+            return name
+    return None
+
+
+def _of_kind(city: City, kind: str) -> list[str]:
+    return [device.device_id for device in city.devices if device.kind == kind]
 
 
 def _lasts(scene: Scene) -> float:
@@ -189,6 +289,28 @@ def judged(url: str, traffic: Traffic) -> Score:
     """Hold the hub against what really happened."""
     with psycopg.connect(url) as conn:
         return score_hub(conn, traffic.truth)
+
+
+def table(score: Score, traffic: Traffic) -> str:
+    """Return a line a scene: how often it was played, what had to be found, and how soon it was."""
+    head = ("played", "expected", "found", "delay p50", "worst", "false")
+    lines = [f"{'scene':<18}" + "".join(f"{name:>10}" for name in head)]
+    scene_of = {
+        truth_id: line["note"].split()[0] for truth_id, line in read_truth(traffic.truth).items()
+    }
+    for name, times in sorted(traffic.played.items()):
+        wanted = [each for each in score.expectations if scene_of[each.truth_id] == name]
+        delays = sorted(each.delay_s for each in wanted if each.delay_s is not None)
+        spans = (_span(delays[len(delays) // 2]), _span(delays[-1])) if delays else ("-", "-")
+        met = sum(not each.failing for each in wanted)
+        wrong = sum(n for truth_id, n in score.forbidden.items() if scene_of[truth_id] == name)
+        cells = (times, len(wanted), met, *spans, wrong)
+        lines.append(f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def findings_per_device_day(url: str, hours: float) -> tuple[float, Sequence[tuple[str, str, int]]]:

@@ -65,4 +65,5 @@ FEEDER_LEFTOVERS: Final = Scene(
         {"rule": "lamp_out", "on": "device", "count": 3},
         {"rule": "offline", "on": "device", "notified": True},
     ),
+    light="night",
 )

@@ -6,7 +6,7 @@ dark and bright by the second. When the scene ends a crew has put it right.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from core.model import Severity, Text
 from simulators.scenes.scene import Cast, Cue, Expectation, Scene, Values, choose_devices
@@ -114,6 +114,7 @@ def _scene(
     severity: Severity,
     must: Expectation,
     must_not: tuple[Expectation, ...],
+    light: Literal["any", "day", "night"] = "night",
 ) -> Scene:
     return Scene(
         name=name,
@@ -128,6 +129,7 @@ def _scene(
         parameters={"count": 1, "size": size},
         must=(must,),
         must_not=must_not,
+        light=light,
     )
 
 
@@ -177,6 +179,7 @@ LAMP_FAULTS: Final = (
         severity=Severity.BLUE,
         must={"rule": "lamp_day_on", "on": "device", "count": 1},
         must_not=({"rule": "feeder_day_on", "on": "node"},),
+        light="day",
     ),
     _scene(
         "lamp_pf_decay",
@@ -199,6 +202,7 @@ LAMP_FAULTS: Final = (
         severity=Severity.RED,
         must={"rule": "leakage", "on": "device", "count": 1, "severity": "red", "case": 1},
         must_not=({"rule": "leakage", "on": "device", "count": 2},),
+        light="any",
     ),
 )
 
@@ -218,4 +222,5 @@ LAMP_FLICKER: Final = Scene(
         {"rule": "lamp_out", "on": "device", "case": 1},
         {"rule": "lamp_flicker", "on": "device", "count": 3},
     ),
+    light="night",
 )

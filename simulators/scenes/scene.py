@@ -7,7 +7,7 @@ is never left out: a hub that always alarms would pass every scene without it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -99,6 +99,7 @@ class Scene:
         must: What the hub must make of it.
         must_not: What it must not make of it; never empty.
         mendable: A crew can end it; a flood nobody can.
+        light: When there is anything to see of it: a dark lamp by day is no fault.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Scene:
     must: tuple[Expectation, ...] = ()
     must_not: tuple[Expectation, ...]
     mendable: bool = True
+    light: Literal["any", "day", "night"] = "any"
 
     def __post_init__(self) -> None:
         if not self.must_not:

@@ -4,6 +4,7 @@
 and that a restart in the middle changes nothing. The reduced run stands in the normal suite.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.recording import Recording
 from devices import KINDS, DeviceKind
 from devices.registry import Registry
 from simulators.city import City
+from simulators.scenes import SCENES
 from simulators.score_hub import tabulate
 from tests.lockstep import (
     LATENCY_US,
@@ -29,18 +31,23 @@ from tests.lockstep import (
 )
 from tests.week import (
     HOUR_US,
+    SLOPES,
+    SLOPES_H,
     Traffic,
     findings_per_device_day,
     judged,
     record_week,
+    slopes_of,
+    table,
     tidy,
     week_city,
 )
 
 AT_ONCE = ("cover_stolen", "river_rising", "feeder_outage")
 """Scenes that detectors find without having learnt."""
-STEP_S = 50.0
-"""The sweep takes passes a minute apart for an outage of the hub, and calls nobody silent then."""
+STEP_S = 300.0
+"""The clock jumps so far: a delay told is so much too long at most."""
+SLOPES_STEP_S = 21_600.0
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +55,19 @@ def city() -> City:
     return week_city()
 
 
-async def take(url: str, traffic: Traffic, *, step_s: float, restarts: list[int]) -> None:
+async def take(
+    url: str, traffic: Traffic, *, step_s: float, restarts: list[int], slow_roles: bool = True
+) -> None:
     """Take a week's traffic through the hub, stopping at each alarm of a device's own."""
     own = [m.at for m in Recording(traffic.path).read() if m.topic.endswith(b"/event")]
     await run_in_lockstep(
-        url, traffic.path, step_s=step_s, stops=own, restarts=restarts, hourly=tidy
+        url,
+        traffic.path,
+        step_s=step_s,
+        slow_roles=slow_roles,
+        stops=own,
+        restarts=restarts,
+        hourly=tidy,
     )
 
 
@@ -113,19 +128,27 @@ async def test_a_week_with_scenes_and_without(
 ) -> None:
     hours = 168.0
     settle(database, city, tmp_path)
-    restarted, quiet = further_database(), further_database()
-    traffic = record_week(city, tmp_path, hours=hours)
+    restarted, quiet, slow = further_database(), further_database(), further_database()
+    traffic = record_week(city, tmp_path, hours=hours, scenes=SCENES.keys() - {*SLOPES})
     still = record_week(city, tmp_path, hours=hours, scenes=())
-    await take(database, traffic, step_s=STEP_S, restarts=[])
-    await take(restarted, traffic, step_s=STEP_S, restarts=[START + 84 * HOUR_US + LATENCY_US])
-    await take(quiet, still, step_s=STEP_S, restarts=[])
+    (tmp_path / "slopes").mkdir()
+    months = record_week(slopes_of(city), tmp_path / "slopes", hours=SLOPES_H, scenes=SLOPES)
+    middle = START + 84 * HOUR_US + LATENCY_US
+    await asyncio.gather(
+        take(database, traffic, step_s=STEP_S, restarts=[]),
+        take(restarted, traffic, step_s=STEP_S, restarts=[middle]),
+        take(quiet, still, step_s=STEP_S, restarts=[]),
+        take(slow, months, step_s=SLOPES_STEP_S, restarts=[], slow_roles=False),
+    )
     score, calm = judged(database, traffic), judged(quiet, still)
+    slopes = judged(slow, months)
     rate, by = findings_per_device_day(quiet, hours)
     with capsys.disabled():
         print(f"\n\nA week with scenes: {traffic.messages} messages of {score.devices} devices")
-        print(", ".join(f"{name} {count}" for name, count in sorted(traffic.played.items())))
         for name, why in traffic.left_out.items():
             print(f"left out: {name}: {why}")
+        print(table(score, traffic))
+        print(table(slopes, months).partition("\n")[2])
         print(tabulate(score))
         print(f"\nA week without scenes: {still.messages} messages")
         print(f"{rate:.4f} findings a device-day: {by}")
@@ -133,6 +156,7 @@ async def test_a_week_with_scenes_and_without(
     assert rows_of(database) == rows_of(restarted)
     assert findings_of(database) == findings_of(restarted)
     assert alarms_of(database) == alarms_of(restarted)
-    assert [each for each in score.expectations if each.failing] == []
-    assert score.count("forbidden") == 0
+    for told in (score, slopes):
+        assert [each for each in told.expectations if each.failing] == []
+        assert told.count("forbidden") == 0
     assert calm.count("false") <= 0.01 * calm.devices * calm.days
