@@ -9,16 +9,13 @@ message at a time probes it.
 import asyncio
 import logging
 from datetime import datetime, timedelta
-from random import Random, SystemRandom
-from typing import Final, NoReturn, Protocol
+from random import Random
+from typing import Final
 
-from alerts.connectors import webhook
-from alerts.outbox import LEASE_S, Message, bury, lease, mark_delivered, pause, put_off
-from core import settings as settings_of
+from alerts.outbox import LEASE_S, Deliverer, Message, bury, lease, mark_delivered, pause, put_off
 from core.clock import Clock
-from core.db import Pool, listen
+from core.db import Pool
 from core.errors import (
-    ConfigError,
     DispatchFailedError,
     DispatchRefusedError,
     StoreUnavailableError,
@@ -35,16 +32,32 @@ TRIP: Final = 5
 """After so many failures in a row the platform counts as down, and is only probed."""
 
 
-class Connector(Protocol):
-    """A way out to another system."""
+class Allowance:
+    """How much a receiver takes (限速): a bucket that holds a minute's worth and fills steadily.
 
-    async def deliver(self, message: Message) -> str | None:
-        """Deliver a message under its key; return the other side's number for it.
+    >>> bucket = Allowance(2)
+    >>> noon = datetime(2026, 1, 1, 12)
+    >>> bucket.left(noon), bucket.spend(2), bucket.left(noon + timedelta(seconds=30))
+    (2, None, 1)
+    """
 
-        Raises:
-            DispatchFailedError: Not this time.
-            DispatchRefusedError: Never.
-        """
+    def __init__(self, per_minute: float) -> None:
+        self._per_minute = per_minute
+        self._most = max(1.0, per_minute)
+        self._tokens = self._most
+        self._at: datetime | None = None
+
+    def left(self, now: datetime) -> int:
+        """Return how many may go now."""
+        if self._at is not None:
+            gained = (now - self._at).total_seconds() / 60 * self._per_minute
+            self._tokens = min(self._most, self._tokens + max(0.0, gained))
+        self._at = now
+        return int(self._tokens)
+
+    def spend(self, count: int) -> None:
+        """Count so many as gone."""
+        self._tokens -= count
 
 
 class Dispatcher:
@@ -57,18 +70,21 @@ class Dispatcher:
         clock: The hub's time.
         give_up: How long an order is tried before it goes to the dead letters.
         rng: Where the jitter comes from.
+        per_minute: Deliveries in a minute at most; None: as many as there are.
     """
 
     def __init__(
         self,
         pool: Pool,
-        connector: Connector,
+        connector: Deliverer,
         *,
         name: str,
         clock: Clock,
         give_up: timedelta,
         rng: Random,
+        per_minute: float | None = None,
     ) -> None:
+        self._allowance = None if per_minute is None else Allowance(per_minute)
         self._pool = pool
         self._connector = connector
         self._name = name
@@ -127,7 +143,13 @@ class Dispatcher:
         now = self._clock.now()
         if limit <= 0 or (self._closed_until is not None and now < self._closed_until):
             return []
+        if self._allowance is not None:
+            limit = min(limit, self._allowance.left(now))
+            if limit == 0:
+                return []
         messages = await lease(self._pool, self._name, now, limit)
+        if self._allowance is not None:
+            self._allowance.spend(len(messages))
         self._tried += len(messages)
         return messages
 
@@ -195,50 +217,3 @@ class Dispatcher:
         """The platform answers: it is not down."""
         self._failures = 0
         self._closed_until = None
-
-
-async def run_dispatch(
-    *,
-    pool: Pool,
-    url: str,
-    settings: settings_of.Dispatch,
-    clock: Clock,
-    rng: Random | None = None,
-) -> NoReturn:
-    """Deliver for ever: at each event of the hub, and every second.
-
-    Args:
-        pool: The database.
-        url: The same, for notifications.
-        settings: Where to, with which key, and when to give up.
-        clock: The hub's time.
-        rng: Where the jitter comes from; unset: the system.
-
-    Raises:
-        ConfigError: There is no URL, or the timeout is longer than a lease.
-    """
-    if settings.url is None:
-        raise ConfigError("dispatch needs to know where to: set dispatch.url")
-    if settings.timeout_s >= LEASE_S:
-        raise ConfigError(f"dispatch.timeout_s must be below {LEASE_S:.0f} seconds")
-    secret = settings.secret.get_secret_value() if settings.secret else None
-    async with webhook.open_webhook(
-        settings.url, secret=secret, timeout_s=settings.timeout_s, clock=clock
-    ) as connector:
-        dispatcher = Dispatcher(
-            pool,
-            connector,
-            name=webhook.NAME,
-            clock=clock,
-            give_up=timedelta(hours=settings.give_up_h),
-            rng=rng or SystemRandom(),
-        )
-        try:
-            async for _ in listen(url, "hub_event"):
-                try:
-                    await dispatcher.fill()
-                except StoreUnavailableError as error:
-                    log.warning("dispatch waits for the database", extra={"reason": str(error)})
-        finally:
-            await dispatcher.close()
-    raise AssertionError("notifications never end")

@@ -7,7 +7,7 @@ holds up no other case. A lease keeps two dispatchers apart; one that died gives
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -123,6 +123,18 @@ class Message:
     def event(self) -> dict[str, Any]:
         """The CloudEvent, complete."""
         return {"id": self.key, **self.payload}
+
+
+class Deliverer(Protocol):
+    """A way out to another system."""
+
+    async def deliver(self, message: Message) -> str | None:
+        """Deliver a message under its key; return the other side's number for it.
+
+        Raises:
+            DispatchFailedError: Not this time.
+            DispatchRefusedError: Never.
+        """
 
 
 async def enqueue(

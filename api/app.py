@@ -18,6 +18,7 @@ from api import health, lite
 from api.actions import Actions
 from api.auth import Gate, check_binding
 from api.bench import Bench
+from api.callbacks import Callbacks
 from api.deps import Parts
 from api.examples import EXAMPLES
 from api.feed import Feed
@@ -37,6 +38,7 @@ from api.routers import (
     outbox,
     page,
     quarantine,
+    receivers,
     rules,
     stream,
     windows,
@@ -70,6 +72,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     incidents.router,
     cases.router,
     outbox.router,
+    receivers.router,
     city.router,
     evaluation.router,
     rules.router,
@@ -91,6 +94,7 @@ def create_app(
     clock: Clock,
     actions: Actions,
     bench: Bench | None = None,
+    callbacks: Callbacks | None = None,
 ) -> FastAPI:
     """Put the application together.
 
@@ -101,6 +105,7 @@ def create_app(
         clock: What time it is.
         actions: What staff can do.
         bench: What staff can do to payloads in quarantine; None: nothing.
+        callbacks: Where receivers are heard; None: nowhere.
 
     Raises:
         ConfigError: It would be reachable from other machines without a login.
@@ -118,7 +123,7 @@ def create_app(
         dependencies=[Depends(enforce)],
         lifespan=_tail,
     )
-    app.state.parts = Parts(pool, settings, clock, actions, feed, gate, bench)
+    app.state.parts = Parts(pool, settings, clock, actions, feed, gate, bench, callbacks)
     app.state.gate = gate
     app.state.feed = feed
     for router in ROUTERS:

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Request
 from api.actions import Actions
 from api.auth import Gate
 from api.bench import Bench
+from api.callbacks import Callbacks
 from api.feed import Feed
 from api.problems import Problem
 from api.store import Look, look
@@ -30,6 +31,7 @@ class Parts:
     feed: Feed
     gate: Gate
     bench: Bench | None = None
+    callbacks: Callbacks | None = None
 
     @property
     def zone(self) -> ZoneInfo:

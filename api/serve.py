@@ -19,6 +19,7 @@ from api.actions import Actions
 from api.app import create_app
 from api.auth import check_binding
 from api.bench import Bench
+from api.callbacks import Callbacks
 from core.clock import Clock
 from core.db import Pool
 from core.errors import StartError
@@ -144,6 +145,7 @@ async def run_serve(
     clock: Clock,
     actions: Actions,
     bench: Bench | None = None,
+    callbacks: Callbacks | None = None,
     listener: socket.socket | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
 ) -> None:
@@ -156,6 +158,7 @@ async def run_serve(
         clock: What time it is.
         actions: What staff can do.
         bench: What staff can do to payloads in quarantine; None: nothing.
+        callbacks: Where receivers are heard; None: nowhere.
         listener: A socket from :func:`open_socket`, whose port the caller knows; else one is made.
         protocol: The bounds of a connection.
 
@@ -165,7 +168,13 @@ async def run_serve(
     """
     check_binding(settings)
     app = create_app(
-        pool=pool, url=url, settings=settings, clock=clock, actions=actions, bench=bench
+        pool=pool,
+        url=url,
+        settings=settings,
+        clock=clock,
+        actions=actions,
+        bench=bench,
+        callbacks=callbacks,
     )
     listener = listener or open_socket(settings.api)
     server = _Server(_config(app, protocol))

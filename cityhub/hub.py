@@ -211,8 +211,7 @@ class Hub:
             self._program("alert", [], common | dispatch),
             self._program("analyse", [], common),
         ]
-        if dispatch:
-            programs.append(self._program("dispatch", [], common | dispatch))
+        programs.append(self._program("dispatch", [], common | dispatch))
         no_detectors = ["--without-detectors"] if "detect" in self._without else []
         programs.append(self._program("ingest", no_detectors, common))
         if self._demo and self.mqtt_address:

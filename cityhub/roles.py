@@ -7,6 +7,7 @@ database where it stood. So none has an orderly end to get wrong.
 import asyncio
 import shutil
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -24,6 +25,7 @@ from core.settings import Settings
 
 if TYPE_CHECKING:
     from alerts.office import Office
+    from alerts.receivers import Secrets
 
 _LOOK_S: Final = 60.0
 
@@ -197,26 +199,44 @@ def alert(settings: Settings) -> NoReturn:
 
 
 def dispatch(settings: Settings) -> NoReturn:
-    """Deliver work orders to the city-management platform."""
-    from alerts.dispatch import run_dispatch
+    """Deliver to the city-management platform and to the receivers."""
+    from alerts.callbacks import CallbackDesk
+    from alerts.dispatch_role import run_dispatch
     from core.db import open_pool
 
     async def main() -> NoReturn:
+        clock, secrets = SystemClock(), receiver_secrets(settings)
+        ours = replace(office(settings), connector=connector(settings))
         async with open_pool(url, settings.database.pool_size, name="dispatch") as pool:
-            await run_dispatch(pool=pool, url=url, settings=settings.dispatch, clock=SystemClock())
+            await run_dispatch(
+                pool=pool,
+                url=url,
+                settings=settings.dispatch,
+                clock=clock,
+                secrets=secrets,
+                desk=CallbackDesk(pool, clock, secrets=secrets, office=ours),
+            )
 
     url = enter("dispatch", settings)
-    if settings.dispatch.url is None:
-        raise ConfigError(
-            "no city-management platform is named: set CITYHUB_DISPATCH_URL and"
-            " CITYHUB_DISPATCH_SECRET; without one cases stay on the hub's own desk"
-        )
     _run("dispatch", url, main())
 
 
 def connector(settings: Settings) -> str | None:
     """Return through which connector work orders leave; None: they stay on the own desk."""
     return "webhook" if settings.dispatch.url else None
+
+
+def receiver_secrets(settings: Settings) -> "Secrets":
+    """Return where the secrets of receivers come from."""
+    from alerts.receivers import Secrets
+    from devices.secret import load_site_key
+
+    folder, main = settings.data_folder, settings.dispatch.secret
+    try:
+        site_key = load_site_key(folder, make=False)
+    except ConfigError:
+        site_key = None  # a role on a machine of its own; said when a receiver needs it
+    return Secrets(site_key, folder / "secrets", main.get_secret_value() if main else None)
 
 
 def office(settings: Settings) -> "Office":
@@ -234,6 +254,7 @@ def office(settings: Settings) -> "Office":
 def serve(settings: Settings) -> None:
     """Serve REST, feed and page."""
     from alerts.actions import StaffActions
+    from alerts.callbacks import CallbackDesk
     from api.serve import run_serve
     from core.db import open_pool
     from ingest.bench import QuarantineBench
@@ -248,6 +269,12 @@ def serve(settings: Settings) -> None:
                 clock=clock,
                 actions=StaffActions(pool, clock, connector(settings), office=office(settings)),
                 bench=QuarantineBench(url, settings.ingest, clock),
+                callbacks=CallbackDesk(
+                    pool,
+                    clock,
+                    secrets=receiver_secrets(settings),
+                    office=replace(office(settings), connector=connector(settings)),
+                ),
             )
 
     url = enter("serve", settings)

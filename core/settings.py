@@ -9,6 +9,7 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -223,6 +224,15 @@ class Dispatch(_Section):
     """How long an answer may take."""
     give_up_h: Positive = 24
     """Hours after which an undelivered order goes to the dead letters."""
+    networks: tuple[str, ...] = ()
+    """Networks, such as ``10.20.0.0/16``, where receivers may be beside public addresses."""
+
+    @field_validator("networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
 
     @field_validator("url")
     @classmethod

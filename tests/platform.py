@@ -17,6 +17,8 @@ class Received:
 
     headers: dict[str, str]
     body: bytes
+    target: str = ""
+    """Method and path."""
 
     @property
     def key(self) -> str:
@@ -86,9 +88,9 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
-    lines = head.decode("latin-1").split("\r\n")[1:-2]
+    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     headers = {
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    body = await reader.readexactly(int(headers["content-length"]))
-    return Received(headers, body)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Received(headers, body, first.rpartition(" ")[0])

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,10 @@ import httpx
 import psycopg
 from psycopg.types.json import Jsonb
 
+from alerts.callbacks import Receipt
 from api.actions import Actions
 from api.bench import Bench
+from api.callbacks import Callbacks
 from api.serve import BoundedProtocol, open_socket, page_url, run_serve
 from core.clock import Clock, ManualClock
 from core.db import Pool
@@ -123,6 +125,14 @@ class FakeActions:
         return Done(version=7, event_id=len(self.calls), window_id=window_id)
 
 
+class FakeCallbacks:
+    """Parks whatever comes, whoever sends it."""
+
+    async def receive(self, receiver: str, headers: Mapping[str, str], body: bytes) -> Receipt:
+        del receiver, headers, body
+        return Receipt(202, "parked", Text("未知案件", "no such case"))
+
+
 class FakeBench:
     """A quarantine bench with nothing on it."""
 
@@ -167,6 +177,7 @@ async def serving(
     *,
     actions: Actions | None = None,
     bench: Bench | None = None,
+    callbacks: Callbacks | None = None,
     clock: Clock | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
     headers: dict[str, str] | None = None,
@@ -184,6 +195,7 @@ async def serving(
             clock=clock or ManualClock(NOON),
             actions=actions or FakeActions(),
             bench=bench or FakeBench(),
+            callbacks=callbacks or FakeCallbacks(),
             listener=listener,
             protocol=protocol,
         )

@@ -7,7 +7,7 @@ CREATE TABLE hub.receiver (
                                              'file', 'notify', 'null')),
     url        text,                                -- of file: a folder; of notify: none, it is the secret
     secret_ref text NOT NULL DEFAULT 'site'         -- where the secret is; the secret itself is never here
-               CHECK (secret_ref = 'site' OR secret_ref ~ '^(env|file):.+$' OR secret_ref = 'none'),
+               CHECK (secret_ref IN ('site', 'none') OR secret_ref ~ '^file:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
     takes      text[] NOT NULL CHECK (cardinality(takes) > 0), -- CloudEvents types
     least      int2 CHECK (least BETWEEN 1 AND 4),  -- only cases this severe or more
     options    jsonb NOT NULL DEFAULT '{}',

@@ -40,6 +40,7 @@ def addresses() -> Iterator[tuple[str, str, Policy]]:
         "kind": "manhole_cover",
         "rule_id": "cover_open",
         "scope": "kind",
+        "receiver": "webhook",
         "month": "2026-11",
     }
     for route in routes():
@@ -69,6 +70,7 @@ def test_only_these_are_open_to_anybody() -> None:
         ("GET", "/lite/icon.svg"),
         ("GET", "/lite/login"),
         ("GET", "/lite/style.css"),
+        ("POST", "/api/v1/callbacks/webhook"),
         ("POST", "/lite/login"),
         ("POST", "/lite/logout"),
     }

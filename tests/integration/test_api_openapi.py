@@ -18,6 +18,7 @@ from api.reads.events import Event
 from api.reads.incidents import Incident
 from api.reads.operations import LedgerMinute
 from api.reads.readings import Reading, RolledReading
+from api.reads.receivers import Callback, Receiver
 from api.routers.cases import Dispatching, Feedback, Verdict
 from api.routers.doing import Acted, Reasoned
 from api.routers.quarantine import Discarding, FieldMapping, Redriving, Trial
@@ -27,7 +28,8 @@ from core.db import Pool
 from tests.serving import NOON, FakeActions, FakeBench, api_settings, serving, settle
 
 SHAPES: tuple[type[BaseModel], ...] = (
-    Acted, Alarm, Case, Delivery, Device, Event, Incident, LedgerMinute, Reading, RolledReading,
+    Acted, Alarm, Callback, Case, Delivery, Device, Event, Incident, LedgerMinute, Reading,
+    Receiver, RolledReading,
 )  # fmt: skip
 BODIES: tuple[type[BaseModel], ...] = (
     Reasoned, Dispatching, Feedback, Verdict, Trial, FieldMapping, Redriving, Discarding,

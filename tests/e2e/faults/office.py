@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from alerts.dispatch import run_dispatch
+from alerts.dispatch_role import run_dispatch
 from alerts.engine import run_engine, step
 from core.clock import SystemClock
 from core.db import open_pool
