@@ -199,7 +199,7 @@ class Frozen:
 
     Attributes:
         head: What the arrays are.
-        arrays: Copies of them, contiguous.
+        arrays: They themselves, contiguous.
     """
 
     head: bytes
@@ -220,12 +220,32 @@ class Frozen:
         return [checksum.to_bytes(4, "big"), head, *arrays]
 
 
+class Freezing(Protocol):
+    """A state as it was when the copy began, while its stage goes on."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it comes to."""
+
+    def advance(self, most: int) -> bool:
+        """Copy about so many bytes more; return whether all is copied.
+
+        For the thread that steps the stage, between two batches.
+        """
+
+    def frozen(self) -> Frozen:
+        """Return the state; once all is copied, from any thread."""
+
+
 @runtime_checkable
 class Freezes(Protocol):
-    """A stage whose state may be large: it is copied at once, and written by and by."""
+    """A stage whose state may be large: it is copied and written by and by."""
 
-    def freeze(self) -> Frozen:
-        """Return a copy of the state; its parts are what ``dump`` returns."""
+    def freeze(self) -> Freezing:
+        """Begin a copy of the state; its parts will be what ``dump`` returns now.
+
+        A copy that was begun before and is not complete is given up.
+        """
 
 
 @runtime_checkable

@@ -9,12 +9,14 @@ alarms know it: the stages take up the episodes as the findings tell them, so th
 forgotten. So does a stage whose snapshot is missing, or of another version.
 
 Small states go into their rows with the batch that they belong to. Where all together are large,
-they are copied behind that batch, written to files by another thread, and the rows that name the
-files are saved with the first batch after that; all rows of a snapshot have one position. The
-larger they are the more rarely it is done, so that they cost a megabyte of writing a second.
+they are copied as they stand behind that batch, a part behind each of the next ones so that no
+reading waits; then they are written to files by another thread, and the rows that name the files
+are saved with the first batch after that; all rows of a snapshot have one position. The larger they
+are the more rarely it is done, so that they cost a megabyte of writing a second.
 """
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from typing import Any, Final
 
 import psycopg
 
-from core.batch import Episode, Freezes, Frozen, Resumes, Stage
+from core.batch import Episode, Freezes, Freezing, Frozen, Resumes, Stage
 from core.model import Edge, Severity, from_micros, to_micros
 from ingest.state_files import names_of, open_state, sweep, write_state
 
@@ -60,6 +62,8 @@ Dump = tuple[str, str, str, int, int, bytes, datetime, str | None]
 _LARGE: Final = 1 << 20
 """From so many bytes on a state is no row any more."""
 _BYTES_A_SECOND: Final = 1_000_000
+_PART: Final = 8 << 20
+"""Bytes copied behind a batch: some ten milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,31 @@ class _State:
     kind: str
     stage: str
     version: int
-    data: Frozen | bytes
+    data: Freezing | bytes
 
     @property
     def size(self) -> int:
-        return self.data.size if isinstance(self.data, Frozen) else len(self.data)
+        return len(self.data) if isinstance(self.data, bytes) else self.data.size
+
+    def advance(self, most: int) -> bool:
+        """Copy some more of it; return whether all is there."""
+        return isinstance(self.data, bytes) or self.data.advance(most)
 
 
-def _data_of(stage: Stage) -> Frozen | bytes:
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """All states as they were behind one batch, until they are copied."""
+
+    states: Sequence[_State]
+    position: int
+    now: int
+
+    def advance(self, most: int) -> bool:
+        """Copy some more of the first that is not complete; return whether all are."""
+        return all(state.advance(most) for state in self.states)
+
+
+def _data_of(stage: Stage) -> Freezing | bytes:
     return stage.freeze() if isinstance(stage, Freezes) else stage.dump()
 
 
@@ -96,7 +117,9 @@ class Snapshots:
         self._taken = 0
         self._bytes = 0
         self._thread: ThreadPoolExecutor | None = None
+        self._copy: _Copy | None = None
         self._writing: Future[list[Dump]] | None = None
+        self._lock = threading.Lock()  # between the start of a write and that of a sweep
 
     def take(self, stages: Stages, position: int, now: int) -> list[Dump]:
         """Return all states if it is time, for :func:`save` in the transaction of this batch.
@@ -104,6 +127,11 @@ class Snapshots:
         Either that transaction is committed, however often it must be tried, or the worker ends and
         what it knows with it; so the next one is due from now on.
         """
+        if self._copy is not None:
+            if self._copy.advance(_PART):
+                self._write(self._copy)
+                self._copy = None
+            return []
         if self._writing is not None:
             return self._written(self._writing) if self._writing.done() else []
         if now - self._taken < max(self._every, self._bytes * 1_000_000 // _BYTES_A_SECOND):
@@ -116,25 +144,39 @@ class Snapshots:
         ]
         self._bytes = sum(state.size for state in states)
         if self._folder is None or self._bytes < _LARGE:
+            for state in states:
+                state.advance(state.size)
             self._bytes = 0
             return [self._row(state, position, now) for state in states]
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, f"states-{self._source}")
-        self._writing = self._thread.submit(
-            lambda: [self._row(state, position, now, apart=True) for state in states]
-        )
+        self._copy = _Copy(states, position, now)
         return []
 
     def committed(self, rows: Sequence[Dump]) -> None:
-        """Note that rows of :meth:`take` are committed: the files before them go."""
-        idle = self._writing is None  # else what is being written would go too; next time
-        if rows and idle and self._folder is not None and self._folder.is_dir():
-            sweep(self._folder, self._source, names_of(rows))
+        """Note that rows of :meth:`take` are committed: the files before them go. Any thread."""
+        folder = self._folder
+        if not rows or folder is None or not folder.is_dir():
+            return
+        with self._lock:
+            if self._writing is None:  # else what is being written would go too; next time
+                self._behind().submit(sweep, folder, self._source, names_of(rows))
 
     def close(self) -> None:
         """Wait for what is being written."""
         if self._thread is not None:
             self._thread.shutdown(wait=True)
+
+    def _behind(self) -> ThreadPoolExecutor:
+        """Return the thread that writes and sweeps, one after the other."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, f"states-{self._source}")
+        return self._thread
+
+    def _write(self, copy: _Copy) -> None:
+        def rows() -> list[Dump]:
+            return [self._row(state, copy.position, copy.now, apart=True) for state in copy.states]
+
+        with self._lock:
+            self._writing = self._behind().submit(rows)
 
     def _written(self, writing: Future[list[Dump]]) -> list[Dump]:
         self._writing = None
@@ -148,7 +190,8 @@ class Snapshots:
             return []
 
     def _row(self, state: _State, position: int, now: int, *, apart: bool = False) -> Dump:
-        file, data = None, state.data
+        file = None
+        data = state.data if isinstance(state.data, bytes) else state.data.frozen()
         if apart and self._folder is not None and state.size >= _LARGE:
             name = f"{self._source}.{state.kind}.{state.stage}.{now}"
             file, data = write_state(self._folder, name, data), b""

@@ -131,13 +131,14 @@ class State:
             getattr(self, name)[size : self.size] = field.fill
         self.size = size
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name, of all rows there are."""
+        return {name: getattr(self, name)[: self.size] for name in self._fields}
+
     def freeze(self, stage: str, version: int) -> Frozen:
-        """Return a copy of the state; the same state gives the same bytes."""
-        parts = {name: getattr(self, name)[: self.size].copy() for name in self._fields}
-        parts[""] = self._ids[: self.size].copy()
-        described = {name: _Array(part.dtype.str, part.shape) for name, part in parts.items()}
-        head = msgspec.msgpack.encode(_Snapshot(stage, version, described))
-        return Frozen(head, tuple(parts.values()))
+        """Return the state with a head; the same state gives the same bytes."""
+        parts = self.arrays() | {"": self._ids[: self.size]}
+        return packed(stage, version, parts)
 
     def dump(self, stage: str, version: int) -> bytes:
         """Return the state as bytes; the same state gives the same bytes."""
@@ -251,6 +252,13 @@ class StatefulStage(Generic[S]):
     def load(self, state: bytes | memoryview) -> None:
         """See :meth:`core.batch.Stage.load`."""
         self.state.load(state, self.name, self.version)
+
+
+def packed(stage: str, version: int, arrays: Mapping[str, NDArray[Any]]) -> Frozen:
+    """Return arrays with a head that tells of which stage and version they are."""
+    described = {name: _Array(array.dtype.str, array.shape) for name, array in arrays.items()}
+    head = msgspec.msgpack.encode(_Snapshot(stage, version, described))
+    return Frozen(head, tuple(arrays.values()))
 
 
 def _grown(array: NDArray[Any], least: int, fill: float) -> NDArray[Any]:

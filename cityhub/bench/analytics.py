@@ -41,6 +41,8 @@ _PERIOD: Final = 300_000_000
 _GAUSSIAN_ROWS: Final = 4_032  # two weeks at five minutes, the length of many a NAB file
 _GAUSSIAN_WINDOW: Final = 6_400
 _TOUCHED: Final = 2
+_PART: Final = 8 << 20
+"""Bytes that are copied behind a batch, as ingest does."""
 
 
 def run(*, series: int, batch: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _bytes_of(form: Form) -> int:
     sizes = []
     for devices in (1, 2):
         stage.state.rows(np.arange(devices, dtype=np.int32))
-        sizes.append(sum(array.nbytes for array in stage.freeze().arrays))
+        sizes.append(stage.freeze().size)
     return sizes[1] - sizes[0]
 
 
@@ -127,13 +129,20 @@ def _keep(stage: Rarity, say: Callable[[str], None]) -> dict[str, float]:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="cityhub-bench-") as folder:
         begun, computed = time.perf_counter(), time.thread_time()
-        frozen = stage.freeze()
-        figures["snapshot_pause_s"] = time.perf_counter() - begun
-        figures["snapshot_pause_cpu_s"] = time.thread_time() - computed
+        freezing = stage.freeze()
+        pauses, complete = [], False
+        while not complete:
+            paused = time.perf_counter()
+            complete = freezing.advance(_PART)
+            pauses.append(time.perf_counter() - paused)
+        frozen = freezing.frozen()
+        figures["snapshot_pause_s"] = max(pauses)
+        figures["snapshot_pause_median_s"] = statistics.median(pauses)
+        figures["snapshot_copy_cpu_s"] = time.thread_time() - computed
         file = write_state(Path(folder), "bench.series.rarity.0", frozen)
         figures["snapshot_s"] = time.perf_counter() - begun
         figures["snapshot_bytes"] = float(frozen.size)
-        del frozen
+        del frozen, freezing
         fresh = Rarity(_KIND, ["value"], FULL, _PACE)
         begun, computed = time.perf_counter(), time.thread_time()
         fresh.load(open_state(Path(folder), file, frozen=True))

@@ -1,5 +1,6 @@
 """Large states of detectors: in files, named by rows that commit with the log's position."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from core.batch import Batch, Stage
 from devices import KINDS
 from ingest import snapshots
 from ingest.snapshots import Dump, Snapshots, save
-from ingest.state_files import open_state, write_state
+from ingest.state_files import open_state, sweep, write_state
 from tests.batches import START
 
 LAMPS = KINDS["street_lamp"]
@@ -99,6 +100,56 @@ def _rows(conn: psycopg.Connection[Any]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("part", [1, 10_000, 40_000])
+def test_a_state_copied_in_parts_between_batches_is_that_of_its_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr(snapshots, "_PART", part)
+    stages, taking = make_stages(), Snapshots("main", SECOND, tmp_path)
+    for n in range(110):
+        step(stages, n)
+    before = [stage.dump() for stage in stages[LAMPS.name]]
+    rows = taking.take(stages, 7, START)
+    for n in range(110, 180):  # devices are added meanwhile
+        rows = rows or taking.take(stages, n, START)
+        step(stages, n, devices=50 if n < 120 else 90)
+    rows = rows or written(taking, stages, START)
+    taking.close()
+    assert {row[4] for row in rows} == {7}
+    order, rarity = rows
+    assert order[5] == before[0]
+    assert rarity[-1] is not None
+    assert bytes(open_state(tmp_path, rarity[-1], frozen=True)) == before[1]
+
+
+@pytest.mark.usefixtures("large")
+def test_files_are_swept_by_the_thread_that_writes_them_and_never_during_a_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages, taking = make_stages(), Snapshots("main", SECOND, tmp_path)
+    step(stages, 0)
+    taking.take(stages, 1, START)
+    first = written(taking, stages, START)
+    swept: list[str] = []
+
+    def note(folder: Path, source: str, keep: list[str]) -> None:
+        swept.append(threading.current_thread().name)
+        sweep(folder, source, keep)
+
+    monkeypatch.setattr(snapshots, "sweep", note)
+    later = START + 1_000 * SECOND
+    taking.take(stages, 2, later)
+    taking.take(stages, 2, later)
+    assert is_writing(taking)
+    taking.committed(first)
+    second = written(taking, stages, later)
+    taking.committed(second)
+    taking.close()
+    assert [name.partition("_")[0] for name in swept] == ["states-main"]
+    assert [path.name for path in tmp_path.iterdir()] == [second[1][-1]]
+
+
+@pytest.mark.usefixtures("large")
 def test_the_files_before_go_when_the_rows_of_the_next_are_committed(
     database: str, tmp_path: Path
 ) -> None:
@@ -170,7 +221,7 @@ def test_large_states_are_written_more_rarely(
 
 
 def is_writing(taking: Snapshots) -> bool:
-    return taking._writing is not None
+    return taking._copy is not None or taking._writing is not None
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_snapshot_before(
@@ -180,6 +231,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_snapshot_before(
     (tmp_path / "states").touch()  # a file where the folder should be
     stages, taking = make_stages(), Snapshots("main", SECOND, tmp_path / "states")
     step(stages, 0)
+    taking.take(stages, 1, START)
     taking.take(stages, 1, START)
     taking.close()
     assert taking.take(stages, 1, START) == []

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.stages.rarity.copying import Copying, Overwritten, flat
 from analytics.stages.rarity.form import BINS, HOURS, SEASON_BINS, Form
 from analytics.stages.state import Field, Rows, State
 
@@ -96,8 +97,9 @@ class RarityState(State):
                 else {}
             )
         )
-        self._undo: list[tuple[str, NDArray[Any], NDArray[Any]]] = []
+        self._undo: list[Overwritten] = []
         self._begun = 0
+        self._copying: Copying | None = None
 
     def begin(self) -> None:
         """Begin a batch that :meth:`roll_back` may undo."""
@@ -107,13 +109,27 @@ class RarityState(State):
     def roll_back(self) -> None:
         """Undo all since :meth:`begin`."""
         for name, at, old in reversed(self._undo):
-            self._flat(name)[at] = old
+            self.flat(name)[at] = old
         self.shrink(self._begun)
         self._undo.clear()
 
     def end(self) -> None:
         """Keep what the batch did."""
+        if self._copying is not None:
+            self._copying.keep(self._undo)
         self._undo.clear()
+
+    def begin_copy(self, stage: str, version: int) -> Copying:
+        """Begin a copy of the state as it is now; :meth:`go_on_copying` after each batch."""
+        self._copying = Copying(stage, version, self.arrays(), self._ids[: self.size])
+        return self._copying
+
+    def go_on_copying(self, most: int) -> None:
+        """Copy about so many bytes more, between two batches."""
+        if self._copying is not None:
+            self._copying.copy(self.arrays(), most)
+            if self._copying.is_complete:
+                self._copying = None
 
     def read(self, series: Rows) -> NDArray[Any]:
         """Return the figures of some series, ``(n, width)``; :meth:`write` takes them back."""
@@ -127,13 +143,13 @@ class RarityState(State):
             old: What :meth:`read` gave.
             new: ``(n, width)``, contiguous.
         """
-        self._undo.append(("figures", series, self._as_lines(old)))
-        self._lines()[series] = self._as_lines(new)
+        self._undo.append(("figures", series, flat("figures", old)))
+        self._lines()[series] = flat("figures", new)
 
     def put(self, name: str, at: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> None:
         """Replace elements of an array, flat as :meth:`flat` gives it; none twice."""
         self._undo.append((name, at, old))
-        self._flat(name)[at] = new
+        self.flat(name)[at] = new
 
     def engage(self, row: int, metric: int, rules: int) -> None:
         """Note which rules of other detectors are open on a metric, as bits."""
@@ -142,16 +158,7 @@ class RarityState(State):
 
     def flat(self, name: str) -> NDArray[Any]:
         """Return an array to read from: in one dimension, or of the alerts a line a series."""
-        array: NDArray[Any] = getattr(self, name)
-        return array.reshape(-1, array.shape[-1]) if name == "alerts" else array.reshape(-1)
-
-    def _flat(self, name: str) -> NDArray[Any]:
-        return self._lines() if name == "figures" else self.flat(name)
+        return flat(name, getattr(self, name))
 
     def _lines(self) -> NDArray[Any]:
-        return self._as_lines(self.figures)
-
-    def _as_lines(self, figures: F4) -> NDArray[Any]:
-        """Return rows of figures as single things, which numpy moves whole."""
-        line = np.dtype((np.void, 4 * self.width))
-        return figures.reshape(-1, self.width).view(line).reshape(-1)
+        return flat("figures", self.figures)

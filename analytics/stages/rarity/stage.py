@@ -21,7 +21,7 @@ from analytics.stages.rarity.local_time import LocalTime
 from analytics.stages.rarity.memory import Alerts, Column, RarityState
 from analytics.stages.rarity.sentence import band, explain, features_of
 from analytics.stages.state import Rows, StatefulStage
-from core.batch import Batch, Episode, Finding, Frozen
+from core.batch import Batch, Episode, Finding, Freezing, Frozen
 from core.model import Edge, Severity
 from devices.kind import DeviceKind
 from devices.unusual import UNUSUAL, Unusual
@@ -152,9 +152,9 @@ class Rarity(StatefulStage[RarityState]):
             ]
         return found
 
-    def freeze(self) -> Frozen:
+    def freeze(self) -> Freezing:
         """See :meth:`core.batch.Freezes.freeze`."""
-        return self.state.freeze(self.name, self.version)
+        return _Freezing(self.state, self.name, self.version)
 
     def take_up(self, row: int, episode: Episode) -> None:
         """See :meth:`StatefulStage.take_up`."""
@@ -229,6 +229,29 @@ class Rarity(StatefulStage[RarityState]):
             rule_version=self.version,
             detail=detail,
         )
+
+
+class _Freezing:
+    """The state of one moment, on its way into a snapshot."""
+
+    def __init__(self, state: RarityState, stage: str, version: int) -> None:
+        self._state = state
+        self._copying = state.begin_copy(stage, version)
+
+    @property
+    def size(self) -> int:
+        """See :class:`core.batch.Freezing`."""
+        return self._copying.size
+
+    def advance(self, most: int) -> bool:
+        """See :meth:`core.batch.Freezing.advance`."""
+        if not self._copying.is_complete:
+            self._state.go_on_copying(most)
+        return self._copying.is_complete
+
+    def frozen(self) -> Frozen:
+        """See :meth:`core.batch.Freezing.frozen`."""
+        return self._copying.frozen()
 
 
 def _rules_on(kind: DeviceKind) -> Mapping[str, int]:
