@@ -10,11 +10,12 @@ from typing import Final
 from fastapi import APIRouter
 
 from api.lite.alarms import router as alarms
+from api.lite.bulletin import router as bulletin
 from api.lite.cases import router as cases
 from api.lite.devices import router as devices
 from api.lite.login import router as login
 from api.lite.quarantine import router as quarantine
 
-ROUTERS: Final[Sequence[APIRouter]] = (login, alarms, cases, devices, quarantine)
+ROUTERS: Final[Sequence[APIRouter]] = (login, alarms, cases, devices, quarantine, bulletin)
 
 __all__ = ["ROUTERS"]

@@ -79,6 +79,18 @@ class Frame:
             return f"{count} {unit.zh}{'前' if seconds >= 0 else '后'}"
         return f"{count} {unit.en} ago" if seconds >= 0 else f"in {count} {unit.en}"
 
+    def span(self, seconds: float) -> str:
+        """Return a length of time in its two greatest units."""
+        whole = round(seconds)
+        count, unit = _span(whole)
+        size = {"d": 86_400, "h": 3_600, "min": 60}.get(unit.en, 1)
+        parts = [(count, unit)]
+        if rest := whole - count * size:
+            parts.append(_span(rest))
+        if self.lang == "zh":
+            return " ".join(f"{count} {unit.zh}" for count, unit in parts)
+        return " ".join(f"{count} {unit.en}" for count, unit in parts)
+
     def form(self, action: str, *children: Html | None, class_: str | None = None) -> Html:
         """Return a form that posts to an address, with its token."""
         hidden = tag("input", type="hidden", name="form", value=self.token)
@@ -141,7 +153,9 @@ class Frame:
         city = self.hub.settings.city
         tabs = (("alarms", "/lite", words.ALARMS), ("cases", "/lite/cases", words.CASES),
                 ("devices", "/lite/devices", words.DEVICES),
-                ("quarantine", "/lite/quarantine", words.QUARANTINE))  # fmt: skip
+                ("quarantine", "/lite/quarantine", words.QUARANTINE),
+                ("bulletin", f"/lite/bulletin/{self.now.astimezone(self.zone):%Y-%m}",
+                 words.REPORTS))  # fmt: skip
         other, label = ("en", "English") if self.lang == "zh" else ("zh", "中文")
         logged_in = SESSION_COOKIE in self.request.cookies and self.hub.gate.wants_login
         return tag(

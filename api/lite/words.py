@@ -190,6 +190,49 @@ QUARANTINE_STATES: Final = {
 }
 """States of a message in quarantine."""
 
+REPORTS: Final = Text("月报", "Bulletin")
+BULLETIN_OF: Final = Text("{city}{month}综合评价月报", "{city}: evaluation bulletin, {month}")
+DRAFT: Final = Text("未发布", "Draft")
+DRAFT_HINT: Final = Text(
+    "数字仍随案件变化；月末后用 cityhub bulletin 月份 --publish 发布。",
+    "The figures still move; once the month is over: cityhub bulletin MONTH --publish.",
+)
+PUBLISHED: Final = Text("已发布，数字冻结", "Published, the figures are frozen")
+AS_SHEET: Final = Text("下载 CSV", "Download CSV")
+WHOLE_CITY: Final = Text("全市指标", "The whole city")
+BY_DEPARTMENT: Final = Text("按单位", "By department")
+BY_CLASS: Final = Text("按小类", "By sub-class")
+BY_GRID: Final = Text("按单元网格", "By grid cell")
+BY_SOURCE: Final = Text("按来源", "By source")
+BY_SHIFT: Final = Text("按班次", "By shift")
+INDICATOR: Final = Text("指标", "Indicator")
+NUMBER: Final = Text("分子", "Numerator")
+OF: Final = Text("分母", "Denominator")
+FIGURE: Final = Text("值", "Value")
+FORMULA: Final = Text("公式", "Formula")
+COUNTED: Final = Text(
+    "上报 {reported} 件，立案 {filed} 件，处置 {handled} 件，结案 {closed} 件；告警 {alarms} 条；"
+    "综合得分 {score}。",
+    "{reported} reported, {filed} filed, {handled} handled, {closed} closed; {alarms} alarms; "
+    "score {score}.",
+)
+WEIGHTS: Final = Text("得分权重：", "Weights of the score:")
+NAME: Final = Text("名称", "Name")
+FILED: Final = Text("立案", "Filed")
+CLOSED: Final = Text("结案", "Closed")
+SCORE: Final = Text("得分", "Score")
+HEALTH: Final = Text("告警健康（ISA-18.2 / EEMUA 191）", "Alarm health (ISA-18.2 / EEMUA 191)")
+SEATS: Final = Text("席位数 {seats}", "Seats: {seats}")
+TARGET: Final = Text("目标", "Target")
+MET: Final = Text("达标", "Met")
+YES: Final = Text("是", "yes")
+NO: Final = Text("否", "no")
+BAD_ACTORS: Final = Text("告警最多的前10来源", "The ten that raise most")
+RULE: Final = Text("规则", "Rule")
+SHARE: Final = Text("占比", "Share")
+CORRECTION: Final = Text("更正", "Correction")
+WAS: Final = Text("原为", "Was")
+IS_NOW: Final = Text("更正为", "Is")
 SAID: Final = {
     "acknowledge": Text("已确认。", "Acknowledged."),
     "undo-acknowledge": Text("已撤销确认。", "Acknowledgement taken back."),

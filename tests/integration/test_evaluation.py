@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from api.evaluation.figures import Facts, Line, evaluate
 from api.evaluation.flood import floods
 from api.evaluation.period import Period, days, month
 from api.store import look
+from cityhub.cli import main as run
 from core.clock import ManualClock
 from core.db import Pool
 from core.errors import ConflictError
@@ -322,3 +324,58 @@ async def test_sheets_open_in_a_spreadsheet(pool: Pool, database: str) -> None:
     assert bad.status_code == 422
     assert draft.json()["state"] == "draft"
     assert months.json() == []
+
+
+async def test_the_bulletin_is_a_page_for_paper_in_both_languages(
+    pool: Pool, database: str
+) -> None:
+    add_twelve(database)
+    clock = ManualClock(AFTER)
+    async with serving(pool, database, clock=clock) as client:
+        zh = (await client.get("/lite/bulletin/2026-11", params={"lang": "zh"})).text
+        style = (await client.get("/lite/style.css")).text
+        await publish(pool, NOVEMBER, actor="<王>", now=AFTER, zone=CITY)
+        with psycopg.connect(database) as conn:
+            conn.execute("UPDATE hub.case SET rework_count = 1 WHERE case_no = 'C01'")
+        await publish(pool, NOVEMBER, actor="陈", now=AFTER, zone=CITY)
+        en = (await client.get("/lite/bulletin/2026-11", params={"lang": "en"})).text
+        missing = await client.get("/lite/bulletin/2026-13")
+    assert "2026年11月综合评价月报" in zh
+    assert "未发布" in zh
+    assert "结案数 ÷ 应结案数" in zh
+    assert "77.78%" in zh
+    assert "9 小时" in zh
+    assert "November 2026" in en
+    assert "closed ÷ due to be closed" in en
+    assert "<bdi>&lt;王&gt;</bdi>" in en
+    assert "Correction" in en
+    assert "1 / 8" in en
+    assert "2 / 8" in en
+    assert "Public works" in en
+    assert "size: A4" in style
+    assert missing.status_code == 422
+
+
+def test_the_command_prints_the_month_publishes_and_exports(
+    database: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    add_twelve(database)
+    with psycopg.connect(database) as conn:  # the command goes by the real clock
+        conn.execute(
+            "UPDATE hub.case SET (reported_at, filed_at, handle_due_at, feedback_at, closed_at) ="
+            " (reported_at - interval '2 years', filed_at - interval '2 years', handle_due_at"
+            " - interval '2 years', feedback_at - interval '2 years', closed_at - interval '2 y')"
+        )
+    monkeypatch.setenv("CITYHUB_DATABASE_URL", database)
+    assert run(["bulletin", "2024-11"]) == 0
+    shown = capfdbinary.readouterr().out.decode()
+    assert "2024-11 draft" in shown
+    assert "77.78%          7/9  Closing rate 结案率" in shown
+    assert run(["bulletin", "2024-11", "--publish", "--as", "王", "--json"]) == 0
+    published = json.loads(capfdbinary.readouterr().out)
+    assert (published["state"], published["published_by"]) == ("published", "王")
+    assert run(["bulletin", "2024-11", "--publish"]) == 0
+    assert b"nothing has moved" in capfdbinary.readouterr().err
+    assert run(["bulletin", "2024-11", "--csv"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"\xef\xbb\xbf")
+    assert run(["bulletin", "2024-13"]) == 2
