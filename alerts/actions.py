@@ -6,14 +6,16 @@ overwritten. What may follow on what is decided in :mod:`alerts.alarm`,
 """
 
 from alerts.alarm_actions import AlarmActions
+from alerts.desk_actions import DeskActions
 from alerts.incident_actions import IncidentActions
+from alerts.side_actions import SideActions
 from alerts.staff import Filing, Outcome
 from alerts.window_actions import WindowActions
 
 __all__ = ["Filing", "Outcome", "StaffActions"]
 
 
-class StaffActions(AlarmActions, IncidentActions, CaseActions, WindowActions):
+class StaffActions(AlarmActions, IncidentActions, DeskActions, SideActions, WindowActions):
     """The actions of staff.
 
     Every method raises :class:`NotFoundError` where there is no such thing,

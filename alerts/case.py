@@ -161,6 +161,8 @@ class Case:
     verify_result: str | None = None
     close_reason: str | None = None
     merged_into: str | None = None
+    reporter: str = ""
+    report_no: str | None = None
     evaluated_at: datetime | None = None
     look_at: datetime | None = None
     incident_id: int | None = None
@@ -258,6 +260,31 @@ def file(case: Case, now: datetime, *, due: datetime | None = None) -> tuple[Cas
         raise ConflictError(Text("缺少位置, 不能立案", "a case needs a place to be filed"))
     due = due or now + timedelta(seconds=case.handle_limit_s)
     return move(case, "filed", filed_at=now, handle_due_at=due)
+
+
+def merge(case: Case, survivor: Case) -> tuple[Case, Move]:
+    """Merge it into another open case (并案), whose clocks stand.
+
+    A filed case goes only into a filed one: so it, too, ends with a verified case.
+
+    Raises:
+        ConflictError: One is over, both are one, or a filed case would end unverified.
+    """
+    if survivor.case_no == case.case_no or survivor.state not in OPEN:
+        raise ConflictError(
+            Text(
+                f"案件{survivor.case_no}不能作为并案主案",
+                f"nothing can be merged into case {survivor.case_no}",
+            )
+        )
+    if case.filed_at is not None and survivor.filed_at is None:
+        raise ConflictError(
+            Text(
+                f"已立案案件只能并入已立案案件, {survivor.case_no}尚未立案",
+                f"a filed case goes only into a filed one, and {survivor.case_no} is not",
+            )
+        )
+    return move(case, "merged", reason=survivor.case_no, merged_into=survivor.case_no, look_at=None)
 
 
 def dispatch(

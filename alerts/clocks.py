@@ -168,6 +168,11 @@ def turn(
     return after
 
 
+def handling(clocks: Sequence[CaseClock]) -> CaseClock | None:
+    """Return the clock of handling that runs or stands still, if any."""
+    return next((clock for clock in clocks if clock.clock == "handle" and clock.runs), None)
+
+
 def stop(clock: CaseClock, now: datetime) -> CaseClock:
     """Return it stopped: its light stays as it was then."""
     lit: Light = light(replace(clock, paused_at=None), clock.paused_at or now)

@@ -14,6 +14,7 @@ from alerts.case import Case, Move, Order, dispatch, file, move
 from alerts.case_rows import add_case, add_order, next_case_no, next_order_no
 from alerts.clock_rows import handle_due, handle_limit, limit_seconds, run_clocks
 from alerts.journal import Entry
+from alerts.likeness import propose
 from alerts.message import ISSUED, Evidence, compose
 from alerts.office import CENTRE, Office
 from alerts.outbox import enqueue
@@ -116,6 +117,7 @@ async def file_alarm(
         )
         moves.append(sent)
     await add_case(conn, case)
+    await propose(conn, case, now)
     passing("alerts.after_case_row")
     evidence = replace(evidence, alarm=replace(alarm, case_no=case.case_no))
     if case.handling_dept is not None:

@@ -18,11 +18,13 @@ class Outcome:
         version: The new version of what it changed.
         event_id: Its entry in the log of events.
         window_id: The maintenance window, where it was about one.
+        track_id: The request for an extension or a suspension, where it was about one.
     """
 
     version: int
     event_id: int
     window_id: int | None = None
+    track_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
