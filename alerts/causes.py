@@ -15,6 +15,7 @@ from alerts.families import EVERYWHERE, EXPLAINS, Promotion
 Ancestors = Mapping[str, int]
 """Nodes above a device, along edges that explain, with how many edges away."""
 _ALTERNATIVES: Final = 3
+_FURTHEST: Final = 1_000  # edges: the hub itself is further away than any node of the city
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +132,6 @@ def promote(candidates: Iterable[Candidate], promotions: Mapping[str, Promotion]
     return found
 
 
-def tops(edges: Mapping[str, Sequence[str]], node: str) -> frozenset[str]:
-    """Return the topmost nodes above one, itself if nothing is.
-
-    Args:
-        edges: The parents of each node.
-        node: Which.
-    """
-    seen, front, found = {node}, [node], set[str]()
-    while front:
-        here = front.pop()
-        parents = edges.get(here, ())
-        if not parents:
-            found.add(here)
-        front += [parent for parent in parents if parent not in seen]
-        seen.update(parents)
-    return frozenset(found or {node})
-
-
 def ancestors(edges: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
     """Return what each device hangs on, from triples of device, node and distance."""
     above: dict[str, dict[str, int]] = defaultdict(dict)
@@ -159,5 +142,5 @@ def ancestors(edges: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]
 
 def _distance(cause: Cause, above: Ancestors) -> int | None:
     if cause.rule_id in EVERYWHERE:
-        return len(above) + 1  # further than any node of the city
+        return _FURTHEST
     return above.get(cause.node)
