@@ -4,20 +4,30 @@ In lock-step, on a clock that jumps: contacts and findings are written as ingest
 sweep for silent devices and the alarm engine are the real ones. Ten minutes take seconds.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+
+import psycopg
 
 from alerts.engine import Known, step
 from analytics.silence import sweep
+from cityhub.folder import DataFolder
+from cityhub.postgres import EmbeddedPostgres
 from core.batch import Finding
 from core.clock import ManualClock
-from core.db import Pool, transaction
+from core.db import Pool, open_pool, transaction
 from core.findings import INSERT_FINDING, LOCK_FINDINGS, finding_rows
+from core.migrate import migrate
 from core.model import Edge, Severity, Text, to_micros
+from core.tables import make_tables
+from devices import KINDS
 from devices.rules import find_rule
-from simulators.scenes.storm import LASTS_S, Fault, Storm
+from simulators.scenes.storm import LASTS_S, Fault, Storm, make_storm
 from simulators.storm_score import Row, judge_storm
 
 START: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -158,3 +168,35 @@ async def _report(pool: Pool, storm: Storm) -> Report:
         lost=counts[1] + counts[2] + counts[3],
         wrong=judge_storm(storm, rows),
     )
+
+
+async def drill_storm(*, abnormal: int, causes: int, say: Callable[[str], None]) -> Report:
+    """Take a storm through a hub of its own, on a fresh embedded PostgreSQL.
+
+    Args:
+        abnormal: How many devices turn abnormal.
+        causes: Because of how many causes.
+        say: Takes a word on what is going on.
+    """
+    with _open_folder() as folder, DataFolder(folder / "data") as data:
+        server = EmbeddedPostgres(data, home=None, port=0, say=say)
+        await server.start()
+        try:
+            url = server.superuser_url
+            migrate(url)
+            with psycopg.connect(url, autocommit=True) as conn:
+                make_tables(conn, [kind.table for kind in KINDS.values()])
+            say(f"{abnormal:,} devices turn abnormal within {LASTS_S:.0f} s")
+            async with open_pool(url, 2, name="storm") as pool:
+                return await run_storm(pool, make_storm(abnormal=abnormal, causes=causes))
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """Lend a folder that a server's account can pass through."""
+    with tempfile.TemporaryDirectory(prefix="cityhub-storm-", dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder

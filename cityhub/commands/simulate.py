@@ -23,8 +23,16 @@ def add(commands: Commands) -> None:
         "  cityhub simulate stop T1795293497817-1\n"
         "  cityhub simulate load run.jsonl --rate 1000 && cityhub simulate score run.jsonl",
     )
-    run = add_command(group, "run", _run, "be all devices of a city until Ctrl-C")
-    run.add_argument("--devices", type=Path, required=True, metavar="FILE", help="devices.csv")
+    run = add_command(
+        group, "run", _run, "be all devices of a city until Ctrl-C, or play a storm of alarms"
+    )
+    run.add_argument(
+        "scenario", nargs="?", choices=["storm"], help="a drill on a hub of its own, judged"
+    )
+    run.add_argument("--abnormal", type=int, default=2_000, help="devices of the storm (2000)")
+    run.add_argument("--causes", type=int, default=5, help="true causes of the storm (5)")
+    add_json(run)
+    run.add_argument("--devices", type=Path, metavar="FILE", help="devices.csv")
     run.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (7)")
     run.add_argument("--speed", type=float, default=1.0, help="virtual seconds a second (1)")
     run.add_argument("--truth", type=Path, metavar="FILE", help="what really happened, a line each")
@@ -62,7 +70,13 @@ def add(commands: Commands) -> None:
 
 def _run(settings: "Settings", arguments: argparse.Namespace) -> None:
     from cityhub.roles import simulate
+    from core.errors import ConfigError
 
+    if arguments.scenario == "storm":
+        _storm(arguments)
+        return
+    if arguments.devices is None:
+        raise ConfigError("name the city's devices with --devices, or the scenario 'storm'")
     simulate(
         settings,
         devices=arguments.devices,
@@ -73,6 +87,30 @@ def _run(settings: "Settings", arguments: argparse.Namespace) -> None:
         life=arguments.life,
         allow_remote=arguments.allow_remote,
     )
+
+
+def _storm(arguments: argparse.Namespace) -> None:
+    import asyncio
+    import sys
+    from dataclasses import asdict
+
+    from cityhub.storm import drill_storm
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr)
+
+    report = asyncio.run(drill_storm(abnormal=arguments.abnormal, causes=arguments.causes, say=say))
+    if arguments.json:
+        print(json.dumps(asdict(report), ensure_ascii=False))
+    else:
+        print(
+            f"{report.abnormal} abnormal devices, {report.alarms} alarms: {report.rows} rows on"
+            f" the operator's list, {report.lost} events lost"
+        )
+        for each in report.wrong:
+            print(f"WRONG: {each}")
+    if report.wrong or report.lost:
+        sys.exit(1)
 
 
 def _scenes(_: "Settings", arguments: argparse.Namespace) -> None:
