@@ -148,18 +148,33 @@ class Order(StatefulStage[_OrderState]):
         device_no, ts = batch.device_no[rows], batch.ts[rows]
         at = self.state.rows(device_no)
         newest = self.state.last[at]
+        late, same = ts < newest, ts == newest
         begins = starts(device_no)
-        repeats = ~begins
-        repeats[1:] &= ts[1:] == ts[:-1]
-        batch.quality[rows[ts < newest]] |= Quality.LATE
-        batch.quality[rows[(ts == newest) | (repeats & (ts > newest))]] |= Quality.DUPLICATE_TIME
-        ends = np.append(begins[1:], True)
-        self.state.last[at[ends]] = np.maximum(newest[ends], ts[ends])
+        if begins.all():  # as in most small batches
+            self.state.last[at] = np.maximum(newest, ts)
+        else:
+            repeats = ~begins
+            repeats[1:] &= ts[1:] == ts[:-1]
+            same |= repeats & (ts > newest)
+            ends = np.append(begins[1:], True)
+            self.state.last[at[ends]] = np.maximum(newest[ends], ts[ends])
+        if late.any():
+            batch.quality[rows[late]] |= Quality.LATE
+        if same.any():
+            batch.quality[rows[same]] |= Quality.DUPLICATE_TIME
 
     def _bound(self, batch: Batch, rows: Rows) -> None:
         """Mark what is too much of one device in one second."""
         state, device_no, second = self.state, batch.device_no[rows], batch.ts[rows] // _SECOND
         begins = starts(device_no)
+        if begins.all():
+            at = state.rows(device_no)
+            before = np.where(state.second[at] == second, state.steps[at], 0)
+            many = before >= STEPS_A_SECOND
+            if many.any():
+                batch.quality[rows[many]] |= Quality.NOT_EVALUATED
+            state.second[at], state.steps[at] = second, before + 1
+            return
         begins[1:] |= second[1:] != second[:-1]
         first = np.flatnonzero(begins)
         lengths = np.diff(np.append(first, len(rows)))
