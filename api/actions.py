@@ -9,28 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from api.case_desk import CaseDesk, Filing, Outcome
 
-class Outcome(Protocol):
-    """What an action left behind."""
-
-    @property
-    def version(self) -> int:
-        """The new version of the alarm or the case."""
-
-    @property
-    def event_id(self) -> int:
-        """Its entry in the event log, hence its id on the feed."""
+__all__ = ["Actions", "Filing", "Outcome"]
 
 
-class Filing(Outcome, Protocol):
-    """What filing an alarm left behind."""
-
-    @property
-    def case_no(self) -> str:
-        """The case."""
-
-
-class Actions(Protocol):
+class Actions(CaseDesk, Protocol):
     """The actions of staff. ``version`` is what the person saw; None: whatever it is now."""
 
     async def acknowledge(

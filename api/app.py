@@ -28,6 +28,7 @@ from api.policy import Policy, allow, enforce
 from api.problems import MEDIA_TYPE, Problem, answer_problem
 from api.routers import (
     alarms,
+    case_desk,
     cases,
     city,
     devices,
@@ -71,6 +72,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     windows.router,
     incidents.router,
     cases.router,
+    case_desk.router,
     outbox.router,
     receivers.router,
     city.router,

@@ -35,8 +35,61 @@ class Done:
     window_id: int | None = None
 
 
+class FakeDesk:
+    """The desk's actions; all of them only remember."""
+
+    async def report(self, *, actor: str, source: str, **facts: Any) -> "FiledDone":
+        done = await self._do("report", source, actor=actor, **facts)
+        return FiledDone(done.version, done.event_id, "FY-20261121-000001")
+
+    async def accept(self, case_no: str, *, actor: str, version: int | None = None) -> Done:
+        return await self._do("accept", case_no, actor=actor, version=version)
+
+    async def request_check(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("request_check", case_no, actor=actor, **facts)
+
+    async def confirm(self, case_no: str, *, actor: str, version: int | None = None) -> Done:
+        return await self._do("confirm", case_no, actor=actor, version=version)
+
+    async def file_case(self, case_no: str, *, actor: str, version: int | None = None) -> Done:
+        return await self._do("file_case", case_no, actor=actor, version=version)
+
+    async def reject(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("reject", case_no, actor=actor, **facts)
+
+    async def void(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("void", case_no, actor=actor, **facts)
+
+    async def merge(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("merge", case_no, actor=actor, **facts)
+
+    async def join(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("join", case_no, actor=actor, **facts)
+
+    async def urge(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("urge", case_no, actor=actor, **facts)
+
+    async def supervise(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("supervise", case_no, actor=actor, **facts)
+
+    async def extend(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("extend", case_no, actor=actor, **facts)
+
+    async def suspend(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("suspend", case_no, actor=actor, **facts)
+
+    async def decide(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("decide", case_no, actor=actor, **facts)
+
+    async def resume(self, case_no: str, *, actor: str, **facts: Any) -> Done:
+        return await self._do("resume", case_no, actor=actor, **facts)
+
+    async def _do(self, action: str, target: int | str, **facts: Any) -> Done:
+        raise NotImplementedError
+
+
 @dataclass
-class FakeActions:
+class FakeActions(FakeDesk):
     """Actions that only remember. Alarm 404 does not exist; version 1 is always outdated."""
 
     calls: list[tuple[str, int | str, dict[str, Any]]] = field(default_factory=list)

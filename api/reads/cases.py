@@ -18,6 +18,11 @@ _SHOWN: Final = """
 SELECT c.*, coalesce(g.name, '') AS grid_name,
        coalesce(d.name_zh, '') AS dept_zh,
        coalesce(nullif(d.name_en, ''), d.name_zh, '') AS dept_en,
+       CASE WHEN c.suspended THEN 'grey' ELSE (
+            SELECT k.light FROM hub.case_clock k
+             WHERE k.case_no = c.case_no AND k.stopped_at IS NULL
+             ORDER BY array_position('{deep_red,red,yellow,green,grey}', k.light), k.due_at LIMIT 1)
+        END AS light,
        (SELECT coalesce(array_agg(a.alarm_id ORDER BY a.alarm_id), '{}') FROM hub.alarm a
          WHERE a.case_no = c.case_no) AS alarm_ids
   FROM hub.case c
@@ -47,6 +52,13 @@ SELECT o.*, coalesce(d.name_zh, o.dept_code) AS dept_zh,
  ORDER BY o.issued_at, o.order_no
 """
 _DELIVERIES: Final = "SELECT * FROM hub.outbox WHERE case_no = %s ORDER BY connector, seq"
+_CLOCKS: Final = """
+SELECT * FROM hub.case_clock WHERE case_no = %s ORDER BY started_at, clock, round
+"""
+_TRACKS: Final = "SELECT * FROM hub.side_track WHERE case_no = %s ORDER BY track_id"
+_PROPOSALS: Final = """
+SELECT * FROM hub.merge_proposal WHERE case_no = %s OR into_no = %s ORDER BY proposal_id
+"""
 _OUTBOX: Final = """
 SELECT * FROM hub.outbox
  WHERE tenant_id = %(tenant)s
@@ -96,6 +108,23 @@ class Case(Shape):
     verified_at: Instant | None
     closed_at: Instant | None
     handle_due_at: Instant | None
+    handle_due_2: Instant | None
+    """Deadline of a rework; the first stays for the statistics."""
+    first_closed_at: Instant | None
+    evaluated_at: Instant | None
+    light: str | None
+    """``green``, ``yellow``, ``red``, ``deep_red``, or ``grey`` where all stands still."""
+    handle_amount: float | None
+    limit_unit: str
+    """``urgent_hours`` 紧急工作时, ``working_hours`` 工作时 or ``working_days`` 工作日."""
+    extension_count: int
+    urge_count: int
+    supervise_level: int
+    suspended: bool
+    review_at: Instant | None
+    merged_into: str | None
+    reporter: str
+    report_no: str | None
     return_count: int
     rework_count: int
     recurrence_count: int
@@ -127,6 +156,52 @@ class WorkOrder(Shape):
     instruction: str
     feedback: str | None
     return_reason: str | None
+
+
+class Clock(Shape):
+    """A clock of a case."""
+
+    clock: str
+    round: int
+    started_at: Instant
+    amount: float
+    unit: str
+    source: str
+    """Where its limit comes from."""
+    calendar_version: str
+    yellow_at: Instant
+    due_at: Instant
+    stopped_at: Instant | None
+    paused_at: Instant | None
+    paused_s: float
+    light: str
+
+
+class SideTrack(Shape):
+    """An extension or a suspension that was asked for."""
+
+    track_id: int
+    type: str
+    requested_by: str
+    requested_at: Instant
+    reason: str
+    hours: float | None
+    review_at: Instant | None
+    approver: str | None
+    approved_at: Instant | None
+    decision: str | None
+    new_due_at: Instant | None
+
+
+class Proposal(Shape):
+    """What a case may be the same as, for a clerk to decide."""
+
+    case_no: str
+    into_no: str | None
+    incident_id: int | None
+    metres: float
+    proposed_at: Instant
+    decision: str | None
 
 
 class Delivery(Shape):
@@ -194,6 +269,9 @@ async def read_case(look: Look, case_no: str) -> Row | None:
             for order in await look.rows(_ORDERS, [case_no])
         ],
         "deliveries": await look.rows(_DELIVERIES, [case_no]),
+        "clocks": await look.rows(_CLOCKS, [case_no]),
+        "side_tracks": await look.rows(_TRACKS, [case_no]),
+        "proposals": await look.rows(_PROPOSALS, [case_no, case_no]),
     }
 
 

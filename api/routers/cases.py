@@ -17,7 +17,10 @@ from api.reads.cases import (
     OPEN_STATES,
     Case,
     CaseFilter,
+    Clock,
     Delivery,
+    Proposal,
+    SideTrack,
     WorkOrder,
     list_cases,
     read_case,
@@ -38,6 +41,11 @@ class OneCase(Case):
 
     work_orders: list[WorkOrder]
     deliveries: list[Delivery]
+    clocks: list[Clock]
+    side_tracks: list[SideTrack]
+    proposals: list[Proposal]
+    verify_evidence: list[dict[str, Any]]
+    """What each verification rests on: who said what, and the sensors' curves, with a hash."""
     alarms: list[Alarm]
     events: list[Event]
     """What happened to it and to its orders, oldest first."""

@@ -12,6 +12,7 @@ from core.db import Pool
 from core.errors import ConflictError, ForbiddenError
 from core.model import Severity
 from tests.desk import GRID, NOON, Desk, finding
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -274,3 +275,36 @@ async def test_a_limit_of_a_class_in_working_hours_leaves_the_weekend_out(
         monday_noon,
         "municipal lists, to be checked",
     )
+
+
+async def test_the_api_takes_in_reports_and_files_of_them_and_shows_a_case_with_its_clocks(
+    pool: Pool, database: str, desk: Desk, staff: StaffActions
+) -> None:
+    file = (
+        "source,category,class_code,description,lon,lat,report_no\n"
+        "hotline,component,0102,井盖缺失,111.79,37.26,A1\n"
+        "hotline,component,0102,井盖缺失,111.79,37.26,A1\n"
+        "neighbour,component,0102,井盖缺失,111.79,37.26,A2\n"
+    )
+    async with serving(pool, database, actions=staff) as client:
+        told = await client.post(
+            "/api/v1/cases/import",
+            content=file.encode("gb18030"),
+            headers={"Content-Type": "text/csv"},
+        )
+        assert told.status_code == 200, told.text
+        (made,) = told.json()["made"]
+        assert made["line"] == 2
+        assert [line["line"] for line in told.json()["refused"]] == [3, 4]
+        body = {
+            "source": "inspector",
+            "category": "event",
+            "class_code": "0111",
+            "description": "道路积水",
+        }
+        filed = await client.post("/api/v1/cases", json=body)
+        assert filed.status_code == 200, filed.text
+        await client.post(f"/api/v1/cases/{made['case_no']}/accept")
+        shown = (await client.get(f"/api/v1/cases/{made['case_no']}")).json()
+    assert (shown["state"], shown["light"], shown["report_no"]) == ("accepted", "green", "A1")
+    assert [clock["clock"] for clock in shown["clocks"]] == ["accept", "file"]
