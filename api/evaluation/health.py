@@ -309,7 +309,6 @@ def _at_most(
     strict: bool = False,
 ) -> Measure:
     sign = "<" if strict else "≤"
-    shown = f"{sign} {_amount(unit, target)}"
     met = None if value is None else (value < target if strict else value <= target)
     return Measure(
         code=code,
@@ -317,7 +316,9 @@ def _at_most(
         unit=unit,
         value=value,
         target=target,
-        target_text=Words(zh=shown, en=shown),
+        target_text=Words(
+            zh=f"{sign} {_amount(unit, target, '秒')}", en=f"{sign} {_amount(unit, target, 's')}"
+        ),
         ok=met,
         source=source,
     )
@@ -338,7 +339,7 @@ def _shown(
     )
 
 
-def _amount(unit: str, amount: float) -> str:
+def _amount(unit: str, amount: float, seconds: str) -> str:
     if unit == "share":
         return f"{amount:.0%}"
-    return f"{amount:g} s" if unit == "s" else f"{amount:g}"
+    return f"{amount:g} {seconds}" if unit == "s" else f"{amount:g}"

@@ -210,6 +210,7 @@ const WORDS = {
   indicator: ["指标", "Indicator"],
   fraction: ["分子 / 分母", "Of"],
   formula: ["公式", "Formula"],
+  figure: ["值", "Value"],
   alarmHealth: ["告警健康", "Alarm health"],
   seats: ["席位", "Seats"],
   target: ["目标", "Target"],
