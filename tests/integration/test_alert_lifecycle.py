@@ -38,7 +38,8 @@ async def shift_a_cover(desk: Desk, device_id: str = "MH-1") -> int:
 
 async def loud(desk: Desk) -> list[str]:
     rows = await desk.rows(
-        "SELECT action FROM hub.event_log WHERE (detail ->> 'loud')::boolean ORDER BY event_id"
+        "SELECT action FROM hub.event_log WHERE (detail ->> 'loud')::boolean"
+        " AND object <> 'incident' ORDER BY event_id"
     )
     return [action for (action,) in rows]
 
