@@ -88,6 +88,7 @@ async def _attend_one(
     conn: Connection, case_no: str, clock: Clock, office: Office, rules: Rulebook
 ) -> None:
     dossier = await Dossier.open(conn, case_no, HUB, clock.now(), rules)
+    dossier.office = office
     case = dossier.case
     if case.look_at is None or case.look_at > dossier.now:
         return  # somebody was faster

@@ -147,6 +147,7 @@ class CaseActions(Staff):
         async with acting(self._pool, act, self._clock.now()) as conn:
             rules = await self._rules(conn)
             dossier = await Dossier.open(conn, act.object_id, act.actor, self._clock.now(), rules)
+            dossier.office = self._office
             await check_version(conn, act, version, dossier.case.version, self._office)
             yield dossier
 

@@ -12,9 +12,10 @@ from alerts.case import Case, Move, Order
 from alerts.case_rows import alarms_of, lock_case, lock_order
 from alerts.clock_rows import run_clocks
 from alerts.facts import Facts, describe, load_facts
-from alerts.filing import entry_of
+from alerts.filing import entry_of, tell_steps
 from alerts.journal import Entry, append
 from alerts.message import Evidence
+from alerts.office import Office
 from alerts.rows import update
 from core.db import Connection
 from core.errors import NotFoundError
@@ -37,6 +38,7 @@ class Dossier:
         alarms: Its alarms by device and rule.
         facts: What is known of their devices.
         rules: The rules of the city.
+        office: Who tells other systems of it.
         entries: Lines of the log, in order.
     """
 
@@ -48,6 +50,7 @@ class Dossier:
     alarms: dict[Key, Alarm]
     facts: dict[int, Facts]
     rules: Rulebook
+    office: Office = field(default_factory=Office)
     entries: list[Entry] = field(default_factory=list)
     _steps: list[str] = field(default_factory=list)
     _stored: tuple[Case, Order | None, dict[Key, Alarm]]
@@ -165,6 +168,15 @@ class Dossier:
         await run_clocks(self.conn, self.case, self._steps, self.now, rule)
         if order is not None and self.order is not None and order.order_no == self.order.order_no:
             await update(self.conn, "work_order", "order_no", order, self.order)
+        await tell_steps(
+            self.conn,
+            self._steps,
+            self.case,
+            self.order,
+            self.first,
+            office=self.office,
+            now=self.now,
+        )
         return max(await append(self.conn, self.entries, self.now), default=0)
 
     async def replace_order(self, order: Order) -> None:

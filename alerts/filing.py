@@ -4,20 +4,21 @@ A red alarm of the city files by itself, and goes out by itself where routing na
 dispatch by the hub does not acknowledge the alarm, since no person has taken note of it yet.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from alerts.alarm import Alarm, Condition
 from alerts.attaching import attached, find_open_case
-from alerts.case import Case, Move, Order, dispatch, file, move
+from alerts.case import Case, CaseState, Move, Order, dispatch, file, move
 from alerts.case_rows import add_case, add_order, next_case_no, next_order_no
 from alerts.clock_rows import handle_due, handle_limit, limit_seconds, run_clocks
 from alerts.journal import Entry
 from alerts.likeness import propose
-from alerts.message import ISSUED, Evidence, compose
+from alerts.message import ISSUED, STEPS, Evidence, compose
 from alerts.office import CENTRE, Office
-from alerts.outbox import enqueue
+from alerts.outbox import enqueue, is_heard
 from alerts.routing import find_department
 from core.db import Connection
 from core.errors import ConflictError
@@ -119,10 +120,12 @@ async def file_alarm(
     await add_case(conn, case)
     await propose(conn, case, now)
     passing("alerts.after_case_row")
+    steps = [step.action for step in moves]
+    await tell_steps(conn, steps, case, None, evidence, office=office, now=now)
     evidence = replace(evidence, alarm=replace(alarm, case_no=case.case_no))
     if case.handling_dept is not None:
         order = await issue_order(conn, case, evidence, office, now)
-    await run_clocks(conn, case, [step.action for step in moves], now, rule)
+    await run_clocks(conn, case, steps, now, rule)
     return case, [entry_of(case, step, evidence, actor, order) for step in moves]
 
 
@@ -168,6 +171,24 @@ async def tell(
     name = await _department(conn, case.handling_dept)
     body = compose(message_type, case, order, evidence, name, office=office, at=now)
     await enqueue(conn, office.connector, case.case_no, message_type, body, at=now)
+
+
+async def tell_steps(
+    conn: Connection,
+    steps: Sequence[str],
+    case: Case,
+    order: Order | None,
+    evidence: Evidence | None,
+    *,
+    office: Office,
+    now: datetime,
+) -> None:
+    """Queue what moves of a case there were, for the receivers that ask for them."""
+    for step in steps:
+        message_type = STEPS.get(step)
+        past = step == "verifying" and case.state is not CaseState.VERIFYING  # judged at once
+        if message_type is not None and not past and await is_heard(conn, message_type):
+            await tell(conn, message_type, case, order, evidence, office=office, now=now)
 
 
 def entry_of(

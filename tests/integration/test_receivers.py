@@ -1,6 +1,7 @@
 """Receivers as data, from the case to the far side and back again, in virtual time."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from alerts.actions import StaffActions
 from alerts.callbacks import CallbackDesk, Receipt
+from alerts.connectors import exchange
 from alerts.dispatch_role import Ways
 from alerts.outbox import DRILL_TENANT
 from alerts.receivers import (
@@ -86,14 +89,36 @@ async def test_one_case_reaches_every_receiver_in_its_own_form(desk: Desk, tmp_p
         await add(desk, "graver", "webhook", platform.url, takes=("cn.cityhub.case.closed",))
         await order(desk)
         async with ways(desk, tmp_path) as out:
-            assert await out.step() == 4
+            assert await out.step() == 7  # the exchange is told of the steps as well
             assert await out.step() == 0
-        kinds = sorted(one.headers["content-type"].partition(";")[0] for one in platform.received)
-        assert kinds == ["application/cap+xml", "application/json", "application/json"]
+        kinds = Counter(one.headers["content-type"].partition(";")[0] for one in platform.received)
+        assert kinds == {"application/cap+xml": 1, "application/json": 5}
         (warning,) = (one for one in platform.received if "cap" in one.headers["content-type"])
         check_cap(warning.body)
     (path,) = drop.iterdir()
     assert json.loads(path.read_bytes())["单据类型"] == "任务分派单"
+
+
+async def test_the_exchange_is_told_every_step_by_its_own_form(desk: Desk, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    form = {"form": "exchange"}
+    await add(desk, "district", "file", str(drop), takes=exchange.TAKES, options=form)
+    await add(desk, "city", "null")
+    case_no = await order(desk)
+    for seq, action in enumerate(("accept", "feedback"), 1):
+        assert (await call(desk, tmp_path, case_no, action, seq)).state == "applied"
+    await StaffActions(desk.pool, desk.clock, None).verify(
+        case_no, actor="li", passed=False, note="井盖未盖好"
+    )
+    async with ways(desk, tmp_path) as out:
+        while await out.step():
+            pass
+    forms = [json.loads(path.read_bytes()) for path in sorted(drop.iterdir())]
+    assert [each["单据类型"] for each in forms] == [
+        "问题登记单", "问题反馈单", "问题立案单", "任务分派单", "任务反馈单", "任务分派单"
+    ]  # fmt: skip
+    assert forms[4]["处置情况"] == "已更换井盖"
 
 
 async def test_only_what_is_grave_enough_and_taken_is_told(desk: Desk, tmp_path: Path) -> None:
