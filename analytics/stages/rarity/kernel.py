@@ -326,7 +326,8 @@ class Kernel:
         size = np.abs(features)
         cap = divisor * np.where(rows > _CLIPPED_ROWS, np.float32(numbers.CAP), np.float32(np.inf))
         np.minimum(size, cap, out=size)
-        weight = _ONE / (rows + _ONE + self._known[metric])
+        known = self._known[metric] if len(self._known) > 1 else self._known[0]
+        weight = _ONE / (rows + _ONE + known)
         scales = g[self._scales]
         scales += np.maximum(rate, weight) * (size - scales)
 
