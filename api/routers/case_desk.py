@@ -167,10 +167,12 @@ async def import_reports(doing: Doing, request: Request) -> JSONResponse:
     """Take in a file, UTF-8 or GB 18030, line by line; its columns are a report's fields."""
     body = await request.body()
     if len(body) > _MOST_BYTES:
-        raise Problem(413, Text("文件过大", "the file is too large"))
+        raise Problem(413, "too_long", Text("文件过大", "the file is too large"))
     rows = list(csv.DictReader(io.StringIO(_decode(body))))
     if len(rows) > _MOST_ROWS:
-        raise Problem(413, Text(f"最多{_MOST_ROWS}行", f"at most {_MOST_ROWS} lines at once"))
+        raise Problem(
+            413, "too_long", Text(f"最多{_MOST_ROWS}行", f"at most {_MOST_ROWS} lines at once")
+        )
     told: dict[str, list[dict[str, Any]]] = {"made": [], "refused": []}
     for line, row in enumerate(rows, 2):
         try:
@@ -294,4 +296,8 @@ def _decode(body: bytes) -> str:
             return body.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise Problem(400, Text("文件编码须为UTF-8或GB18030", "the file must be UTF-8 or GB 18030"))
+    raise Problem(
+        400,
+        "bad_encoding",
+        Text("文件编码须为UTF-8或GB18030", "the file must be UTF-8 or GB 18030"),
+    )

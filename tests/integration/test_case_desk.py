@@ -296,6 +296,9 @@ async def test_the_api_takes_in_reports_and_files_of_them_and_shows_a_case_with_
         (made,) = told.json()["made"]
         assert made["line"] == 2
         assert [line["line"] for line in told.json()["refused"]] == [3, 4]
+        unread = await client.post("/api/v1/cases/import", content=b"\xff\xff\xff")
+        assert unread.status_code == 400, unread.text
+        assert unread.json()["detail"] == "the file must be UTF-8 or GB 18030"
         body = {
             "source": "inspector",
             "category": "event",
