@@ -136,10 +136,8 @@ async def _working(url: str, source: ReplaySource, clock: Clock) -> AsyncIterato
         await asyncio.wait([worker])
 
 
-async def look_around(pool: Pool, clock: Clock) -> None:
-    """Let the slow roles look once, as they do every minute; they catch up by themselves."""
-    await compare_all(pool, clock)
-    await patrol(pool, clock, ZONE)
+async def look_back(pool: Pool, clock: Clock) -> None:
+    """Let those slow roles look once that judge hours and shifts that are over."""
     await judge_rounds(pool, clock, ZONE)
     await roll_up(pool, clock)
     await compare(pool, clock)
@@ -163,7 +161,7 @@ async def run_in_lockstep(
         path: The recording.
         step_s: How far the clock jumps at least, in seconds.
         watch_silence: Look for silent devices at each stop.
-        slow_roles: Let the other slow roles look every ten minutes.
+        slow_roles: Let the other slow roles look, every ten minutes or every hour.
         stops: Further moments to stop at, microseconds, such as those of devices' own alarms.
         restarts: When the ingest worker is ended and started anew, microseconds.
         hourly: Done about once an hour.
@@ -189,12 +187,16 @@ async def run_in_lockstep(
                         await sweep(pool, clock, every=step_s)
                     if slow_roles and now - looked >= _ROUND_US:
                         looked = now
-                        await look_around(pool, clock)
+                        await compare_all(pool, clock)
+                        await patrol(pool, clock, ZONE)
                     while await step(pool, clock, "webhook"):
                         pass
-                    if hourly is not None and now - hour >= _HOUR_US:
+                    if now - hour >= _HOUR_US:
                         hour = now
-                        await hourly(pool, clock)
+                        if slow_roles:
+                            await look_back(pool, clock)
+                        if hourly is not None:
+                            await hourly(pool, clock)
 
 
 async def run_scaled(url: str, path: Path, *, speed: float) -> None:

@@ -63,8 +63,8 @@ _INTERVALS: Final = {
 }
 _REPORTS: Final = 6
 """A scene lasts for so many reports of its devices at least: these report seldom."""
-_MOST: Final = {"manhole_cover": 30, "street_lamp": 20, "sanitation_worker": 6}
-_FEW: Final = 6
+_MOST: Final = {"manhole_cover": 14, "street_lamp": 14, "displacement_point": 3}
+_FEW: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Traffic:
 
 
 def week_city() -> City:
-    """A hundred devices of all kinds out of the city, whole feeders and gateways first."""
+    """Half a hundred devices of all kinds out of the city, whole feeders and gateways first."""
     city = build_city(_SEED, components=0, scale=1.0, intervals=_INTERVALS)
     chosen: list[CityDevice] = []
     for kind in dict.fromkeys(device.kind for device in city.devices):

@@ -45,7 +45,7 @@ from tests.week import (
 
 AT_ONCE = ("cover_stolen", "river_rising", "feeder_outage")
 """Scenes that detectors find without having learnt."""
-STEP_S = 300.0
+STEP_S = 600.0
 """The clock jumps so far: a delay told is so much too long at most."""
 SLOPES_STEP_S = 21_600.0
 
