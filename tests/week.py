@@ -48,6 +48,7 @@ SLOPES_H: Final = 75 * 24.0 + 24.0 + GAP_H
 _KEPT_APART: Final = {"slope_failing": (0,), "slope_rain": (1, 2), "battery_cliff": (-1, -2)}
 """Which devices of its kind such a scene befalls: no other scene does."""
 _CLEARLY_DEG: Final = 8.0
+_DUSK_H: Final = 1.5
 _SOON_US: Final = 2 * HOUR_US
 _SEED: Final = 11
 _INTERVALS: Final = {
@@ -210,15 +211,18 @@ def _lane(
 
 
 def _seen(city: City, scene: Scene, begin: float, end: float) -> bool:
-    """Return whether it is day, or night, from one hour to another, where the scene asks for it."""
+    """Return whether it is day, dusk or night for so long, where the scene asks for it."""
     where = city.devices[0]
+    lasts = end - begin
     heights = [
-        elevation(START + round((begin + n / 4 * (end - begin)) * HOUR_US), where.lon, where.lat)
-        for n in range(5)
+        elevation(START + round(hour * HOUR_US), where.lon, where.lat)
+        for hour in (begin - _DUSK_H, *(begin + n / 4 * lasts for n in range(5)))
     ]
+    before, heights = heights[0], heights[1:]
     return {
         "any": True,
         "day": min(heights) > _CLEARLY_DEG,
+        "dusk": max(heights) < -_CLEARLY_DEG < before,
         "night": max(heights) < -_CLEARLY_DEG,
     }[scene.light]
 

@@ -6,10 +6,18 @@ dark and bright by the second. When the scene ends a crew has put it right.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from core.model import Severity, Text
-from simulators.scenes.scene import Cast, Cue, Expectation, Scene, Values, choose_devices
+from simulators.scenes.scene import (
+    Cast,
+    Cue,
+    Expectation,
+    Light,
+    Scene,
+    Values,
+    choose_devices,
+)
 
 Shape = Callable[[Values, float, float], None]
 """Changes what a lamp measures, by the share of the scene that is over and its ``size``."""
@@ -114,7 +122,7 @@ def _scene(
     severity: Severity,
     must: Expectation,
     must_not: tuple[Expectation, ...],
-    light: Literal["any", "day", "night"] = "night",
+    light: Light = "night",
 ) -> Scene:
     return Scene(
         name=name,
@@ -191,6 +199,7 @@ LAMP_FAULTS: Final = (
         severity=Severity.BLUE,
         must={"rule": "lamp_pf_low", "on": "device", "count": 1, "audience": "maintenance"},
         must_not=({"rule": "lamp_out", "on": "device"},),
+        light="dusk",
     ),
     _scene(
         "lamp_leak",

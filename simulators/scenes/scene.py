@@ -19,6 +19,7 @@ Values = dict[str, float]
 Expectation = Mapping[str, Any]
 """``rule``, and any of ``on`` (``node`` or ``device``), ``count``, ``severity``, ``within_s``,
 ``audience``, ``notified``, ``case``, ``clears_by``."""
+Light = Literal["any", "day", "dusk", "night"]
 Choose = Callable[
     [str, Sequence[CityDevice], str, Mapping[str, float], np.random.Generator],
     tuple[str, Sequence[CityDevice]],
@@ -99,7 +100,8 @@ class Scene:
         must: What the hub must make of it.
         must_not: What it must not make of it; never empty.
         mendable: A crew can end it; a flood nobody can.
-        light: When there is anything to see of it: a dark lamp by day is no fault.
+        light: When there is anything to see of it: a dark lamp by day is no fault, and what a
+            lamp's supply does by and by shows before it is dimmed, so it begins at dusk.
     """
 
     name: str
@@ -115,7 +117,7 @@ class Scene:
     must: tuple[Expectation, ...] = ()
     must_not: tuple[Expectation, ...]
     mendable: bool = True
-    light: Literal["any", "day", "night"] = "any"
+    light: Light = "any"
 
     def __post_init__(self) -> None:
         if not self.must_not:
