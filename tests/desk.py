@@ -52,7 +52,8 @@ SET session_replication_role = replica; -- the log of events may not be emptied 
 TRUNCATE hub.event_log, hub.event_head, hub.outbox, hub.work_order, hub.case, hub.alarm,
     hub.alarm_pending, hub.incident, hub.finding, hub.cursor, hub.device_seen, hub.device,
     hub.component, hub.grid_cell, hub.department, hub.audit, hub.duty, hub.shelf,
-    hub.maintenance_window, hub.case_count, hub.topology_edge, hub.vigil, hub.outage, hub.roster, hub.staff
+    hub.maintenance_window, hub.case_count, hub.topology_edge, hub.vigil, hub.outage,
+    hub.roster, hub.staff
     RESTART IDENTITY CASCADE;
 RESET session_replication_role
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -102,6 +102,35 @@ class FakeActions(FakeDesk):
         self, alarm_id: int, *, actor: str, version: int | None = None
     ) -> Done:
         return await self._do("undo_acknowledge", alarm_id, actor=actor, version=version)
+
+    async def acknowledge_incident(
+        self, incident_id: int, *, actor: str, version: int | None = None
+    ) -> Done:
+        return await self._do("acknowledge_incident", incident_id, actor=actor, version=version)
+
+    async def merge_incidents(
+        self,
+        incident_id: int,
+        *,
+        actor: str,
+        reason: str,
+        others: Sequence[int],
+        version: int | None = None,
+    ) -> Done:
+        facts = {"actor": actor, "reason": reason, "others": others, "version": version}
+        return await self._do("merge_incidents", incident_id, **facts)
+
+    async def split_incident(
+        self,
+        incident_id: int,
+        *,
+        actor: str,
+        reason: str,
+        alarms: Sequence[int],
+        version: int | None = None,
+    ) -> Done:
+        facts = {"actor": actor, "reason": reason, "alarms": alarms, "version": version}
+        return await self._do("split_incident", incident_id, **facts)
 
     async def reset_alarm(
         self, alarm_id: int, *, actor: str, reason: str, version: int | None = None
