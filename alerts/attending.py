@@ -35,7 +35,8 @@ _AGAIN: Final = timedelta(seconds=5)
 _PUT_OFF: Final = timedelta(minutes=5)
 
 _DUE: Final = sql.SQL("""
-SELECT case_no FROM hub.case WHERE look_at <= %(now)s ORDER BY look_at LIMIT %(most)s
+SELECT case_no FROM hub.case WHERE look_at <= %(now)s ORDER BY look_at, case_no
+ LIMIT %(most)s
 """)
 _UNREAD: Final = sql.SQL("""
 SELECT EXISTS (SELECT 1 FROM hub.finding f
@@ -43,8 +44,9 @@ SELECT EXISTS (SELECT 1 FROM hub.finding f
       AND f.device_no = ANY(%(devices)s)) AS unread
 """)
 _TICKING: Final = sql.SQL("""
-SELECT DISTINCT case_no FROM (SELECT case_no FROM hub.case_clock WHERE timer_at <= %(now)s
- ORDER BY timer_at LIMIT %(most)s) AS due
+SELECT case_no FROM (SELECT case_no, timer_at FROM hub.case_clock WHERE timer_at <= %(now)s
+ ORDER BY timer_at, case_no LIMIT %(most)s) AS due
+ GROUP BY case_no ORDER BY min(timer_at), case_no
 """)
 _LOOK: Final = "UPDATE hub.case SET look_at = %s WHERE case_no = %s"
 

@@ -118,7 +118,7 @@ async def locate_all(
         at: When, of each.
     """
     found = dict(several)
-    for kind in {facts.kind for facts in several.values()}:
+    for kind in sorted({facts.kind for facts in several.values()}):
         devices = [number for number, facts in several.items() if facts.kind == kind]
         parameters = {
             "devices": devices,
