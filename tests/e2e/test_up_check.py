@@ -10,6 +10,9 @@ import pytest
 
 from cityhub.hub import STAGES
 
+EVERY_CHANGE = {"ingest", "alert", "dispatch"}
+"""Stages left out with every change; the others, a minute each, by ``scripts/test --long``."""
+
 
 def _check(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -34,7 +37,13 @@ def test_a_theft_goes_all_the_way_and_every_step_has_its_time() -> None:
     assert float(steps[-1][0]) < 10
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        stage if stage in EVERY_CHANGE else pytest.param(stage, marks=pytest.mark.long)
+        for stage in STAGES
+    ],
+)
 def test_without_a_stage_it_fails_in_time_and_names_it(stage: str) -> None:
     start = time.monotonic()
     done = _check("--without", stage, "--patience", "10")
