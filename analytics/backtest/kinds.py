@@ -72,6 +72,7 @@ def run_kind(
         out.mkdir(parents=True, exist_ok=True)
     accounts = []
     written: list[str] = []
+    (out if many else out.parent).mkdir(parents=True, exist_ok=True)
     for group in groups:
         readings = read(kind, group)
         _report(readings, say)

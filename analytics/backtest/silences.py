@@ -3,18 +3,29 @@
 The sweep looks at the clock every few seconds; here time only passes in the file, so it looks at
 the two moments at which something can change: when a device has been quiet too long, and when it is
 heard again. After the last row of the file no time passes.
+
+A file declares no interval, so each device's own is learnt as it goes: the median of its last gaps,
+never shorter than the kind's. Nobody is called lost before three gaps are known.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.backtest.files import Readings
 from analytics.heartbeat import CARRIERS, Fleet, Lost, Memory, judge
+from analytics.periods import GAPS
 from analytics.stages.explain import duration
 from core.batch import Finding
 from core.model import Edge, Severity, Text
 from devices.kind import DeviceKind
+
+_KNOWN: Final = 3
+_NEVER: Final = 1 << 60  # microseconds: longer than any file
+
+Times = NDArray[np.int64]
 
 
 def silences(kind: DeviceKind, readings: Readings) -> Iterator[Finding]:
@@ -30,39 +41,51 @@ def silences(kind: DeviceKind, readings: Readings) -> Iterator[Finding]:
     heard = {int(no): readings.ts[readings.device_no == no] for no in numbers}
     interval = round(max(kind.interval_s, kind.idle_interval_s or 0) * 1e6)
     begin, end = int(readings.ts[0]), int(readings.ts[-1])
+    periods = {no: _periods(ts, interval) for no, ts in heard.items()}
     memory = Memory(passed_at=begin, available_since=begin)
-    allowed = int(_fleet({1: begin}, interval).allowed[0])
-    for now in _moments(heard, allowed, end):
-        contact = {
-            no: int(ts[np.searchsorted(ts, now, "right") - 1])
+    for now in _moments(heard, periods, end):
+        last = {
+            no: int(np.searchsorted(ts, now, "right")) - 1
             for no, ts in heard.items()
             if ts[0] <= now
         }
-        fleet = _fleet(contact, interval)
+        contact = {no: int(heard[no][row]) for no, row in last.items()}
+        period = {no: int(periods[no][row]) for no, row in last.items()}
+        fleet = _fleet(contact, period)
         for change in judge(fleet, memory, now):
             if isinstance(change, Lost):
                 no = int(fleet.device_no[change.place])
-                yield _finding(no, contact[no], now - 1, interval)
+                yield _finding(no, contact[no], now - 1, period[no])
 
 
-def _moments(
-    heard: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]], allowed: int, end: int
-) -> list[int]:
+def _periods(ts: Times, interval: int) -> Times:
+    """Return how often a device speaks as known after each of its rows, microseconds."""
+    known = np.full(len(ts), _NEVER, np.int64)
+    gaps = np.diff(ts)
+    for row in range(_KNOWN, len(ts)):
+        known[row] = max(interval, int(np.median(gaps[max(0, row - GAPS) : row])))
+    return known
+
+
+def _moments(heard: dict[int, Times], periods: dict[int, Times], end: int) -> list[int]:
     moments: set[int] = set()
-    for ts in heard.values():
+    for no, ts in heard.items():
+        allowed = _fleet(
+            dict(enumerate(ts.tolist())), dict(enumerate(periods[no].tolist()))
+        ).allowed
         later = np.append(ts[1:], end + 1)
         gaps = later - ts > allowed
-        moments.update((ts[gaps] + allowed + 1).tolist())
+        moments.update((ts[gaps] + allowed[gaps] + 1).tolist())
         moments.update(later[gaps & (later <= end)].tolist())
     return sorted(moments)
 
 
-def _fleet(contact: dict[int, int], interval: int) -> Fleet:
+def _fleet(contact: dict[int, int], period: dict[int, int]) -> Fleet:
     count = len(contact)
     return Fleet(
         np.array(list(contact), np.int32),
         np.full((len(CARRIERS), count), -1, np.int32),
-        np.full(count, interval, np.int64),
+        np.array(list(period.values()), np.int64),
         np.array(list(contact.values()), np.int64),
     )
 
