@@ -17,9 +17,13 @@ _PATIENCE_MS = 15_000
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=user-gesture-required"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a graphics card."""
+    """Debian's Chromium, without a graphics card.
+
+    Only for this package: while it is open its driver's event loop runs in the main thread, and no
+    other test could run one.
+    """
     if shutil.which(_CHROMIUM) is None:
         missing("Chromium", "apt-get install chromium fonts-noto-cjk")
     if not is_built():
@@ -31,7 +35,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up() -> Iterator[Up]:
     """A whole hub with its simulated city."""
     with open_folder() as folder, running(Up(Path(folder), "--demo")) as hub:

