@@ -91,7 +91,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of evidence with the SHA-256 of its canonical JSON, keys sorted.
 
     >>> sealed({"passed": True})["sha256"][:8]
-    'd3a3d5a5'
+    '11c11db3'
     """
     body = msgspec.json.encode(dict(record), order="sorted")
     return dict(record) | {"sha256": hashlib.sha256(body).hexdigest()}

@@ -142,7 +142,7 @@ def watch_keys(kind: DeviceKind) -> dict[str, Any]:
     """Return a kind's watches by the keys under which stages find what was changed of them.
 
     >>> sorted(watch_keys(KINDS["manhole_cover"]))
-    ['batt', 'displacement', 'wlvl']
+    ['batt', 'displacement', 'unusual', 'wlvl']
     """
     limits: dict[str, Any] = dict(limit_keys(kind))
     others = [watch for watch in kind.watches if watch not in limits.values()]

@@ -1,7 +1,6 @@
 """Receivers of cases: list them, add one, try one, stop one."""
 
 import argparse
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -186,6 +185,8 @@ def _actor() -> str:
 
 
 def _run(settings: "Settings", act: Callable[["Pool"], Awaitable[T]]) -> T:
+    import asyncio
+
     from cityhub.access import database_url
     from core.db import open_pool
 

@@ -20,7 +20,7 @@ _LAST_D: Final = 0.05
 def relax(since_d: Days, size: float, tau_d: float) -> Days:
     """Return how far a step after rain has come, in mm; nothing before it began.
 
-    >>> round(relax(1.0, 10.0, 1.0), 2), relax(-1.0, 10.0, 1.0)
+    >>> float(round(relax(1.0, 10.0, 1.0), 2)), float(relax(-1.0, 10.0, 1.0))
     (6.32, 0.0)
     """
     risen: Days = size * (1 - np.exp(-np.maximum(since_d, 0.0) / tau_d))
@@ -30,7 +30,7 @@ def relax(since_d: Days, size: float, tau_d: float) -> Days:
 def accelerate(since_d: Days, size: float, lasts_d: float) -> Days:
     """Return how far a failing slope has come since the onset, in mm; nothing before it.
 
-    >>> round(accelerate(30.0, 40.0, 60.0), 1)
+    >>> float(round(accelerate(30.0, 40.0, 60.0), 1))
     27.7
     """
     left = np.maximum(lasts_d - np.maximum(since_d, 0.0), _LAST_D)

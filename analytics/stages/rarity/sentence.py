@@ -32,7 +32,7 @@ def features_of(form: Form) -> list[Feature]:
 
     >>> from analytics.stages.rarity.form import LITE
     >>> [(feature.name, round(feature.periods)) for feature in features_of(LITE)]
-    [('jump', 1), ('shift', 33), ('shift', 124), ('variability', 20)]
+    [('jump', 1), ('shift', 33), ('shift', 124), ('variability', 19)]
     """
     times = form.times[:, 0].tolist()
     levels, steps = len(form.levels), len(form.steps)
